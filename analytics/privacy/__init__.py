@@ -1,0 +1,1 @@
+"""Sensitivity, mechanisms and accounting: exact numbers, no arrays."""

@@ -1,0 +1,1 @@
+"""Figures from released integers: clear post-processing, never a secret."""

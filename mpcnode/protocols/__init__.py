@@ -1,0 +1,1 @@
+"""Protocols on shares; each docstring is its contract."""

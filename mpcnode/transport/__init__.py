@@ -1,0 +1,1 @@
+"""How messages travel: in memory for tests, Redis lists between processes."""
