@@ -1,0 +1,1 @@
+"""Questions: language, plans, privacy, statistics."""

@@ -1,0 +1,1 @@
+"""Sensitivities, noise parameters, arithmetic of epsilon."""

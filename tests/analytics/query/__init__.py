@@ -1,0 +1,1 @@
+"""From text to a plan, and the signed objects around it."""
