@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -108,6 +108,7 @@ class Store:
                 if self.meta(dataset_id) == json.loads(json.dumps(dict(meta))):
                     return
                 raise StoreError(f"dataset {dataset_id} is stored already, with other facts")
+            self._clean()
             folder = self._pending / os.urandom(8).hex()
             try:
                 with _disk():
@@ -117,7 +118,9 @@ class Store:
                     facts = json.dumps(dict(meta), sort_keys=True).encode()
                     _write(folder / "meta", _seal(key, facts, _context("meta", dataset_id)))
                     for column, (start, stop) in groups.items():
-                        mine = {c: np.ascontiguousarray(a[start:stop], dtype="<u8") for c, a in arrays.items()}
+                        mine = {
+                            c: np.ascontiguousarray(a[start:stop], dtype="<u8") for c, a in arrays.items()
+                        }
                         header = _Header(
                             dataset=dataset_id, version=version, column=column, form=FORM, mode=MODE,
                             party=self.party, rows=rows, planes=stop - start, words=words,
@@ -323,7 +326,9 @@ def _unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
     try:
         return AESGCM(key).decrypt(sealed[:_NONCE], memoryview(sealed)[_NONCE:], context)
     except InvalidTag:
-        raise StoreError("a file of the share store was changed, moved, or sealed under another key") from None
+        raise StoreError(
+            "a file of the share store was changed, moved, or sealed under another key"
+        ) from None
 
 
 def _write(path: Path, *parts: bytes) -> None:
@@ -352,6 +357,6 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as wrong:
-        with suppress(AttributeError):
-            wrong.filename = None
-        raise StoreError(f"the share store cannot be used: {wrong.strerror or 'input/output error'}") from None
+        raise StoreError(
+            f"the share store cannot be used: {wrong.strerror or 'input/output error'}"
+        ) from None
