@@ -1,0 +1,34 @@
+"""The whole stack on one machine, until ctrl-C: `make up`."""
+
+import os
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from portal.stack.supervisor import DEMO_NOTICE, Stack, Stopped, stop_on_signals
+from portal.stack.surroundings import StackError, Surroundings, leave
+
+
+class Command(BaseCommand):
+    help = "Start Valkey, the portal and four parties on this machine; VAR and PORT come from the environment."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        def say(line: str) -> None:
+            # Whoever read our output may be gone; the stack goes on.
+            try:
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+            except (BrokenPipeError, ValueError):
+                pass
+
+        try:
+            stop_on_signals()
+            place = Surroundings.of(os.environ)
+            say(DEMO_NOTICE)
+            Stack(place, dict(os.environ), say).run()
+        except Stopped:
+            return
+        except StackError as problem:
+            leave(str(problem))

