@@ -64,7 +64,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=self.pass_fds,
                 start_new_session=True,
-                preexec_fn=tied_to(os.getpid()),
+                preexec_fn=tied_to(os.getpid()),  # noqa: PLW1509  (this process has one thread)
             )
         self.since, self.due = time.monotonic(), None
 

@@ -85,7 +85,9 @@ class Stack:
         if self.redis_url:
             return
         child, self.redis_url = valkey.server(
-            self.place.var / "valkey", self.place.log / "valkey.log", parties.environment(self.environ, self.place.var)
+            self.place.var / "valkey",
+            self.place.log / "valkey.log",
+            parties.environment(self.environ, self.place.var),
         )
         self.redis = self.family.add(child)
 
@@ -93,10 +95,10 @@ class Stack:
         env = self.environ | {
             "REDIS_URL": self.redis_url,
             "PORT": self.url.rpartition(":")[2],
-            # The socket is made here and kept: a web server that starts again finds the same port.
-            "FOURFOLD_BIND": f"fd://{listening.fileno()}",
         }
-        gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket"]
+        # The socket is made here and kept: a web server that starts again finds the same port.
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "--no-control-socket"]
+        gunicorn += ["--bind", f"fd://{listening.fileno()}", "--graceful-timeout", "1"]
         self.web = [
             self.family.add(self.child("web", gunicorn, env, pass_fds=(listening.fileno(),))),
             self.family.add(self.child("dispatch", [sys.executable, "manage.py", "dispatch"], env)),
@@ -119,7 +121,9 @@ class Stack:
         while not (self.answers() and accounts.parties_heard(since) == len(parties.PARTIES)):
             for child in self.family.children:
                 if child.ended() is not None:
-                    raise StackError(f"{child.name} did not start; the end of {child.log}:\n{child.last_words()}")
+                    raise StackError(
+                        f"{child.name} did not start; the end of {child.log}:\n{child.last_words()}"
+                    )
             if time.monotonic() > deadline:
                 raise StackError(f"not ready within {READY_WITHIN:g} s; the logs are in {self.place.log}")
             time.sleep(0.1)
@@ -127,9 +131,8 @@ class Stack:
     def answers(self) -> bool:
         # No proxy of the environment may stand between this process and its own web server.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with suppress(OSError, ValueError):
-            with opener.open(f"{self.url}/healthz", timeout=5) as answer:
-                return answer.status == 200
+        with suppress(OSError, ValueError), opener.open(f"{self.url}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
         return False
 
     def watch(self) -> None:

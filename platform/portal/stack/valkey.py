@@ -43,10 +43,10 @@ def server_binary() -> str:
 def version(path: str) -> int:
     """The major version of a server binary; 0 when it does not say."""
     try:
-        text = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10).stdout
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.search(r"v=(\d+)\.", text)
+    found = re.search(r"v=(\d+)\.", asked.stdout)
     return int(found[1]) if found else 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -11,8 +12,10 @@ from portal.stack.surroundings import StackError, Surroundings, leave
 
 
 class Command(BaseCommand):
-    help = "Start Valkey, the portal and four parties on this machine; VAR and PORT come from the environment."
-    requires_system_checks: list[str] = []
+    help = (
+        "Start Valkey, the portal and four parties on this machine; VAR and PORT come from the environment."
+    )
+    requires_system_checks: Sequence[str] = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
         def say(line: str) -> None:
