@@ -119,18 +119,6 @@ def split_planes(planes: Words, seeds: Sequence[bytes]) -> Words:
     return last
 
 
-def split(values: Words, n: int, algebra: Algebra, rng: np.random.Generator) -> list[Share]:
-    """All n shares of an array. For tests and benchmarks: masks from the caller's generator."""
-    masks = [rng.integers(0, 2**64, values.shape, dtype=np.uint64) for _ in range(n - 1)]
-    last = values
-    for mask in masks:
-        last = algebra.sub(last, mask)
-    components = [*masks, last]
-    return [
-        Share(p, n, algebra, np.stack([components[c] for c in range(n) if c != p])) for p in range(n)
-    ]
-
-
 def reconstruct(shares: Sequence[Share]) -> Words:
     """The value behind all parties' shares. Outside a protocol only; inside, see `reveal`."""
     total = shares[1].component(0)

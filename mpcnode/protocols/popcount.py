@@ -1,0 +1,100 @@
+"""Counting set bits of packed planes: vertical carry-save addition, then a conversion of the little that is left.
+
+A full adder takes three words of one weight to a sum of that weight and a carry of the next with one AND
+(carry = a ^ (a ^ b)(a ^ c)), 64 lanes at once; folding the words of a plane leaves at most two of each weight.
+Small tables are converted bit by bit instead: two rounds beat the logarithm's dozen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpcnode.protocols.convert import to_ring
+from mpcnode.protocols.gates import product
+from mpcnode.ring import WORD_BITS, XOR, pack, unpack
+from mpcnode.session import Session
+from mpcnode.sharing import Share, concatenate, public
+
+DIRECT_BITS = 1 << 18  # below this many bits in all, converting each is faster than folding
+
+
+async def fold(session: Session, weights: dict[int, Share], most: int = 2) -> dict[int, Share]:
+    """Carry-save addition along the last axis until no weight has more than `most` (at least 2) words.
+
+    Shapes  weights[k] (planes, words): words of weight 2^k; lanes stay apart.
+    Cost    about log_1.5(words) rounds, one AND a removed word. Leaks nothing. Raises ProtocolAbort.
+    """
+    while any(share.shape[-1] > most for share in weights.values()):
+        triples = {k: share.shape[-1] // 3 for k, share in weights.items() if share.shape[-1] > most}
+        left, right = [], []
+        for k, m in triples.items():
+            a, b, c = (weights[k][..., t * m : (t + 1) * m] for t in range(3))
+            left.append((a ^ b).reshape(-1))
+            right.append((a ^ c).reshape(-1))
+        both: Share = await product(session, concatenate(left), concatenate(right))
+        folded: dict[int, list[Share]] = {}
+        start = 0
+        for k, share in weights.items():
+            if k not in triples:
+                folded.setdefault(k, []).append(share)
+                continue
+            m = triples[k]
+            a, b, c = (share[..., t * m : (t + 1) * m] for t in range(3))
+            size = share.shape[0] * m
+            carry = a ^ both[start : start + size].reshape(share.shape[0], m)
+            start += size
+            folded.setdefault(k, []).extend([a ^ b ^ c, share[..., 3 * m :]])
+            folded.setdefault(k + 1, []).append(carry)
+        weights = {k: concatenate(parts, axis=-1) for k, parts in sorted(folded.items())}
+    return weights
+
+
+async def count(session: Session, planes: Share) -> Share:
+    """Return the number of set bits of each plane, over Z_2^64.
+
+    Shapes  planes (p, words); result (p,).
+    Cost    two rounds and 12 bytes a bit and party below DIRECT_BITS bits; else about log_1.5(words) + 2 rounds and
+            0.2 bytes a bit. Leaks nothing. Raises ProtocolAbort.
+    """
+    p, words = planes.shape
+    if p * words * WORD_BITS <= DIRECT_BITS:
+        return (await to_ring(session, planes)).sum()
+    weights = await fold(session, {0: planes})
+    columns = [(k, share.shape[-1]) for k, share in weights.items()]
+    ring = await to_ring(session, concatenate(list(weights.values()), axis=-1))
+    total, start = None, 0
+    for k, width in columns:
+        part = ring[:, start * WORD_BITS : (start + width) * WORD_BITS].sum().mul_public(1 << k)
+        total = part if total is None else total + part
+        start += width
+    assert total is not None
+    return total
+
+
+async def count_bits(session: Session, planes: Share) -> Share:
+    """Return the number of set bits of each plane in binary: (bits, words), one lane a plane.
+
+    Shapes  planes (p, words); result packs p lanes.
+    Cost    about 2 log_1.5(words) + bits rounds. Leaks nothing. Raises ProtocolAbort.
+    """
+    folded = await fold(session, {0: planes})
+    weights = await fold(session, {k: _lanes(share) for k, share in folded.items()})
+    lanes = next(iter(weights.values())).shape[0]
+    zero = public(session.party, session.n, XOR, np.zeros(lanes, dtype=np.uint64))
+    carry, out, k = zero, [], 0
+    top = max(weights)
+    while k <= top + 1:
+        share = weights.get(k)
+        a = share[:, 0] if share is not None else zero
+        b = share[:, 1] if share is not None and share.shape[-1] > 1 else zero
+        both: Share = await product(session, a ^ b, a ^ carry)
+        out.append((a ^ b ^ carry).reshape(1, lanes))
+        carry = a ^ both
+        k += 1
+    return concatenate(out)
+
+
+def _lanes(share: Share) -> Share:
+    """(p, words) with rows in lanes to (ceil(p / 64), words * 64) with planes in lanes: a local transposition."""
+    bits = unpack(share.components)  # (n - 1, p, words * 64)
+    return share.with_components(np.ascontiguousarray(np.moveaxis(pack(np.moveaxis(bits, 1, 2) != 0), 2, 1)))
