@@ -1,0 +1,433 @@
+"""The party's own privacy ledger: what it reserved, spent and took back, in lines that only grow.
+
+One SQLite file holds three things that must agree, so every change is one transaction synced to disk: the
+lines (hash-chained, never changed), what they add up to per dataset chain, and the attempts this party has
+accepted. A debit goes RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back
+from SPENT it comes only with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The
+heads of the peers' ledgers are kept too: a peer that shows an older ledger than before is refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analytics.query.model import digest
+from workers.errors import (
+    AttemptRefused,
+    BudgetExhausted,
+    LedgerDamaged,
+    LedgerError,
+    ModeFixed,
+    PeerRolledBack,
+)
+
+GENESIS = "0" * 64
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS lines (
+    number INTEGER PRIMARY KEY, time INTEGER NOT NULL,
+    event TEXT NOT NULL CHECK (event IN ('RESERVED', 'SPENT', 'RETURNED')),
+    dataset TEXT NOT NULL, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
+    mode TEXT NOT NULL CHECK (mode IN ('dp', 'exact')),
+    micro_epsilon INTEGER NOT NULL CHECK (micro_epsilon >= 0),
+    session TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS lines_never_change BEFORE UPDATE ON lines
+    BEGIN SELECT RAISE(ABORT, 'a line of the ledger is never changed'); END;
+CREATE TRIGGER IF NOT EXISTS lines_never_go BEFORE DELETE ON lines
+    BEGIN SELECT RAISE(ABORT, 'a line of the ledger is never removed'); END;
+CREATE TABLE IF NOT EXISTS chains (
+    dataset TEXT PRIMARY KEY, cap INTEGER NOT NULL,
+    mode TEXT CHECK (mode IN ('dp', 'exact')),               -- NULL until an order ran
+    held INTEGER NOT NULL DEFAULT 0 CHECK (held BETWEEN 0 AND cap)  -- reserved and spent
+) STRICT;
+CREATE TABLE IF NOT EXISTS debits (
+    dataset TEXT NOT NULL REFERENCES chains, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
+    mode TEXT NOT NULL, micro_epsilon INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('RESERVED', 'SPENT', 'RETURNED')),
+    PRIMARY KEY (nonce, attempt, dataset)
+) STRICT;
+CREATE TABLE IF NOT EXISTS attempts (
+    nonce TEXT NOT NULL, attempt INTEGER NOT NULL CHECK (attempt >= 1),
+    query TEXT NOT NULL, order_hash TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('OPEN', 'CLOSED')), outcome TEXT NOT NULL,
+    session TEXT NOT NULL, opened INTEGER NOT NULL, abandoned INTEGER NOT NULL,
+    PRIMARY KEY (nonce, attempt),
+    CHECK (NOT (opened AND abandoned))  -- who signs ABANDON has not opened and never will
+) STRICT;
+CREATE TABLE IF NOT EXISTS peers (
+    party INTEGER PRIMARY KEY, length INTEGER NOT NULL, head TEXT NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charge:
+    """What one attempt costs one dataset chain, and the cap its signed manifest sets; micro-epsilon."""
+
+    dataset: str
+    micro_epsilon: int
+    cap: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """One dataset chain at this party, in micro-epsilon; `mode` is None until an order ran."""
+
+    cap: int
+    reserved: int
+    spent: int
+    mode: str | None
+
+
+class Ledger:
+    """The ledger in one SQLite file. Safe for several threads and processes: no connection is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._connection() as db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.executescript(_SCHEMA)
+
+    # -- one attempt ---------------------------------------------------------------------------------------
+
+    def reserve(
+        self,
+        *,
+        nonce: str,
+        attempt: int,
+        query: str,
+        order_hash: str,
+        mode: str,
+        charges: Sequence[Charge],
+    ) -> None:
+        """Accept an attempt and reserve its charges, all or nothing.
+
+        Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
+                ModeFixed: a chain runs, or is about to run, in the other mode; BudgetExhausted.
+        """
+        with self._transaction() as db:
+            self._accept(db, nonce, attempt, query, order_hash)
+            for charge in charges:
+                self._hold(db, charge, mode)
+                row = (charge.dataset, nonce, attempt, mode, charge.micro_epsilon)
+                db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'RESERVED')", row)
+                self._append(db, "RESERVED", *row)
+
+    def spend(self, *, nonce: str, attempt: int, session: str) -> None:
+        """Turn the attempt's debits from RESERVED to SPENT: the last thing before this party's READY.
+
+        Fixes the mode of each chain. Raises  LedgerError unless every debit is RESERVED; ModeFixed.
+        """
+        with self._transaction() as db:
+            self._open(db, nonce, attempt)
+            for dataset, mode, micro, state in self._debits(db, nonce, attempt):
+                if state != "RESERVED":
+                    raise LedgerError(f"a debit of attempt {attempt} is {state}, not RESERVED")
+                fixed = db.execute("SELECT mode FROM chains WHERE dataset = ?", (dataset,)).fetchone()[0]
+                if fixed not in (None, mode):
+                    raise ModeFixed(fixed=fixed)
+                db.execute("UPDATE chains SET mode = ? WHERE dataset = ?", (mode, dataset))
+                self._move(db, nonce, attempt, dataset, "SPENT")
+                self._append(db, "SPENT", dataset, nonce, attempt, mode, micro, session)
+            db.execute(
+                "UPDATE attempts SET session = ? WHERE nonce = ? AND attempt = ?", (session, nonce, attempt)
+            )
+
+    def opening(self, *, nonce: str, attempt: int) -> None:
+        """Record that this party opens now; it can never sign ABANDON for the attempt afterwards.
+
+        Raises  LedgerError unless the debits are SPENT and no ABANDON was signed.
+        """
+        with self._transaction() as db:
+            self._open(db, nonce, attempt)
+            if any(state != "SPENT" for *_, state in self._debits(db, nonce, attempt)):
+                raise LedgerError("nothing is opened before its debit is SPENT")
+            self._flag(db, nonce, attempt, "opened")
+
+    def abandon(self, *, nonce: str, attempt: int) -> None:
+        """Record that this party will never open in the attempt; from here it may sign ABANDON.
+
+        Raises  LedgerError if it opened already, or never accepted the attempt.
+        """
+        with self._transaction() as db:
+            self._flag(db, nonce, attempt, "abandoned")
+
+    def close(self, *, nonce: str, attempt: int, outcome: str) -> None:
+        """End an attempt: what is still RESERVED is returned, what is SPENT stays spent. Repeatable."""
+        with self._transaction() as db:
+            self._close(db, nonce, attempt, outcome)
+
+    def close_left_open(self) -> list[tuple[str, int]]:
+        """End the attempts that a killed process left open. Only while no other process runs one."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT nonce, attempt FROM attempts WHERE state = 'OPEN' ORDER BY nonce, attempt"
+            )
+            left = [(nonce, attempt) for nonce, attempt in rows]
+            for nonce, attempt in left:
+                self._close(db, nonce, attempt, "crashed")
+            return left
+
+    def take_back(
+        self, *, nonce: str, attempt: int, abandons: Mapping[int, str], others: Sequence[int]
+    ) -> None:
+        """Return SPENT debits on the ABANDON of every other party.
+
+        abandons  {party: signature}, each verified by the caller for this attempt's session.
+        Raises  LedgerError if one is missing, or this party has not abandoned the attempt itself.
+        """
+        missing = sorted(set(others) - abandons.keys())
+        if missing:
+            raise LedgerError(f"a SPENT debit stays without ABANDON of parties {missing}")
+        with self._transaction() as db:
+            row = self._attempt(db, nonce, attempt)
+            if not row["abandoned"]:
+                raise LedgerError("this party has not abandoned the attempt: it might still open")
+            for dataset, mode, micro, state in self._debits(db, nonce, attempt):
+                if state == "SPENT":
+                    self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
+
+    # -- what others may ask -------------------------------------------------------------------------------
+
+    def head(self) -> tuple[int, str]:
+        """(number of lines, hash of the last one): what this party states in every hello."""
+        with self._connection() as db:
+            return self._head(db)
+
+    def contains(self, length: int, head: str) -> bool:
+        """Whether this ledger once had this head: a peer's memory of it. False means it was rolled back."""
+        with self._connection() as db:
+            if length == 0:
+                return head == GENESIS
+            row = db.execute("SELECT hash FROM lines WHERE number = ?", (length,)).fetchone()
+            return row is not None and row[0] == head
+
+    def balance(self, dataset: str) -> Balance | None:
+        """What the dataset's chain has reserved and spent here; None if it was never charged."""
+        with self._connection() as db:
+            chain = db.execute("SELECT cap, mode FROM chains WHERE dataset = ?", (dataset,)).fetchone()
+            if chain is None:
+                return None
+            sums = dict(
+                db.execute(
+                    "SELECT state, sum(micro_epsilon) FROM debits WHERE dataset = ? GROUP BY state",
+                    (dataset,),
+                ).fetchall()
+            )
+            return Balance(
+                cap=chain[0], mode=chain[1], reserved=sums.get("RESERVED", 0), spent=sums.get("SPENT", 0)
+            )
+
+    def attempt(self, nonce: str, attempt: int) -> dict[str, Any] | None:
+        """The record of one accepted attempt: state, outcome, session, opened, abandoned."""
+        with self._connection() as db:
+            try:
+                return dict(self._attempt(db, nonce, attempt))
+            except LedgerError:
+                return None
+
+    def see_peer(self, party: int, length: int, head: str) -> None:
+        """Remember the head a peer states in its signed hello.
+
+        Raises  PeerRolledBack if it is shorter than before, or differs at the same length.
+        """
+        with self._transaction() as db:
+            seen = db.execute("SELECT length, head FROM peers WHERE party = ?", (party,)).fetchone()
+            if length < 0 or (length == 0) != (head == GENESIS):
+                raise PeerRolledBack(party=party)
+            if seen is not None and (length < seen[0] or (length == seen[0] and head != seen[1])):
+                raise PeerRolledBack(party=party)
+            db.execute(
+                "INSERT INTO peers VALUES (?, ?, ?) ON CONFLICT (party) DO UPDATE"
+                " SET length = excluded.length, head = excluded.head",
+                (party, length, head),
+            )
+
+    def peers(self) -> dict[int, tuple[int, str]]:
+        """{party: (length, head)} as last seen."""
+        with self._connection() as db:
+            rows = db.execute("SELECT party, length, head FROM peers ORDER BY party")
+            return {party: (length, head) for party, length, head in rows}
+
+    def verify(self) -> tuple[int, str]:
+        """Follow the chain from its first line, add everything up again, and return the head.
+
+        Raises  LedgerDamaged naming the first line that does not follow; LedgerError if sums differ.
+        """
+        with self._connection() as db:
+            number, head = 0, GENESIS
+            states: dict[tuple[Any, ...], str] = {}
+            for row in db.execute("SELECT * FROM lines ORDER BY number"):
+                number += 1
+                line = {"type": "fourfold/1/ledger", **dict(row)}
+                line.pop("hash")
+                if row["number"] != number or row["previous"] != head or digest(line) != row["hash"]:
+                    raise LedgerDamaged(line=number)
+                head = row["hash"]
+                debit = (row["nonce"], row["attempt"], row["dataset"], row["mode"], row["micro_epsilon"])
+                if (states.get(debit), row["event"]) not in _MOVES:
+                    raise LedgerDamaged(line=number)
+                states[debit] = row["event"]
+            stored = {tuple(r)[:5]: r["state"] for r in db.execute(
+                "SELECT nonce, attempt, dataset, mode, micro_epsilon, state FROM debits")}  # fmt: skip
+            held = dict(db.execute("SELECT dataset, held FROM chains").fetchall())
+            sums = dict.fromkeys(held, 0)
+            for debit, state in states.items():
+                sums[debit[2]] = sums.get(debit[2], 0) + (debit[4] if state != "RETURNED" else 0)
+            if stored != states or held != sums:
+                raise LedgerError("the ledger's balances do not follow from its lines")
+            return number, head
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as db:
+                db.row_factory = sqlite3.Row
+                db.execute("PRAGMA synchronous=FULL")
+                db.execute("PRAGMA foreign_keys=ON")
+                yield db
+        except sqlite3.Error as wrong:
+            raise LedgerError(f"the ledger cannot be used: {wrong}") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")  # the writer's lock first: what is read stays true until COMMIT
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    @staticmethod
+    def _accept(db: sqlite3.Connection, nonce: str, attempt: int, query: str, order_hash: str) -> None:
+        row = db.execute(
+            "SELECT attempt, state FROM attempts WHERE nonce = ? ORDER BY attempt DESC LIMIT 1", (nonce,)
+        ).fetchone()
+        if row is not None and row["attempt"] >= attempt:
+            raise AttemptRefused(f"attempt {attempt} of this order was accepted before, or a later one was")
+        if row is not None and row["state"] != "CLOSED":
+            raise AttemptRefused(f"attempt {row['attempt']} of this order is still open")
+        db.execute(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, 'OPEN', '', '', 0, 0)",
+            (nonce, attempt, query, order_hash),
+        )
+
+    @staticmethod
+    def _hold(db: sqlite3.Connection, charge: Charge, mode: str) -> None:
+        if charge.micro_epsilon < 0 or (mode == "exact") != (charge.micro_epsilon == 0):
+            raise LedgerError("a debit is positive in dp mode and 0 in exact mode")
+        db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (charge.dataset, charge.cap))
+        cap, held, fixed = db.execute(
+            "SELECT cap, held, mode FROM chains WHERE dataset = ?", (charge.dataset,)
+        ).fetchone()
+        if cap != charge.cap:
+            raise LedgerError("the dataset's cap is not the one this ledger began with")
+        other = db.execute(
+            "SELECT mode FROM debits WHERE dataset = ? AND state = 'RESERVED' AND mode != ?",
+            (charge.dataset, mode),
+        ).fetchone()
+        if fixed not in (None, mode) or other is not None:
+            raise ModeFixed(fixed=fixed or other[0])
+        if held + charge.micro_epsilon > cap:
+            raise BudgetExhausted(asked=charge.micro_epsilon, left=cap - held)
+        db.execute(
+            "UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, charge.dataset)
+        )
+
+    def _close(self, db: sqlite3.Connection, nonce: str, attempt: int, outcome: str) -> None:
+        row = self._attempt(db, nonce, attempt)
+        if row["state"] == "CLOSED":
+            return
+        for dataset, mode, micro, state in self._debits(db, nonce, attempt):
+            if state == "RESERVED":
+                self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
+        db.execute(
+            "UPDATE attempts SET state = 'CLOSED', outcome = ? WHERE nonce = ? AND attempt = ?",
+            (outcome, nonce, attempt),
+        )
+
+    def _release(
+        self,
+        db: sqlite3.Connection,
+        nonce: str,
+        attempt: int,
+        dataset: str,
+        mode: str,
+        micro: int,
+        session: str,
+    ) -> None:
+        self._move(db, nonce, attempt, dataset, "RETURNED")
+        db.execute("UPDATE chains SET held = held - ? WHERE dataset = ?", (micro, dataset))
+        self._append(db, "RETURNED", dataset, nonce, attempt, mode, micro, session)
+
+    @staticmethod
+    def _move(db: sqlite3.Connection, nonce: str, attempt: int, dataset: str, to: str) -> None:
+        db.execute(
+            "UPDATE debits SET state = ? WHERE nonce = ? AND attempt = ? AND dataset = ?",
+            (to, nonce, attempt, dataset),
+        )
+
+    def _append(
+        self,
+        db: sqlite3.Connection,
+        event: str,
+        dataset: str,
+        nonce: str,
+        attempt: int,
+        mode: str,
+        micro: int,
+        session: str = "",
+    ) -> None:
+        length, head = self._head(db)
+        line = {"number": length + 1, "time": int(time.time()), "event": event, "dataset": dataset, "nonce": nonce,
+                "attempt": attempt, "mode": mode, "micro_epsilon": micro, "session": session,
+                "previous": head}  # fmt: skip
+        row = (*line.values(), digest({"type": "fourfold/1/ledger", **line}))
+        db.execute(f"INSERT INTO lines VALUES ({', '.join('?' * len(row))})", row)
+
+    @staticmethod
+    def _head(db: sqlite3.Connection) -> tuple[int, str]:
+        row = db.execute("SELECT number, hash FROM lines ORDER BY number DESC LIMIT 1").fetchone()
+        return (0, GENESIS) if row is None else (row[0], row[1])
+
+    @staticmethod
+    def _attempt(db: sqlite3.Connection, nonce: str, attempt: int) -> sqlite3.Row:
+        row = db.execute(
+            "SELECT * FROM attempts WHERE nonce = ? AND attempt = ?", (nonce, attempt)
+        ).fetchone()
+        if not isinstance(row, sqlite3.Row):
+            raise LedgerError(f"attempt {attempt} of this order was never accepted")
+        return row
+
+    def _open(self, db: sqlite3.Connection, nonce: str, attempt: int) -> None:
+        if self._attempt(db, nonce, attempt)["state"] != "OPEN":
+            raise LedgerError(f"attempt {attempt} of this order is closed")
+
+    def _flag(self, db: sqlite3.Connection, nonce: str, attempt: int, flag: str) -> None:
+        row = self._attempt(db, nonce, attempt)
+        if row["opened"] if flag == "abandoned" else row["abandoned"]:
+            raise LedgerError("who signs ABANDON has not opened and never will")
+        db.execute(f"UPDATE attempts SET {flag} = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
+
+    @staticmethod
+    def _debits(db: sqlite3.Connection, nonce: str, attempt: int) -> list[sqlite3.Row]:
+        return db.execute(
+            "SELECT dataset, mode, micro_epsilon, state FROM debits WHERE nonce = ? AND attempt = ?"
+            " ORDER BY dataset",
+            (nonce, attempt),
+        ).fetchall()
+
+
+_MOVES = {(None, "RESERVED"), ("RESERVED", "SPENT"), ("RESERVED", "RETURNED"), ("SPENT", "RETURNED")}
