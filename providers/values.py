@@ -1,0 +1,82 @@
+"""One text to one exact number, and one number to one code. No float is ever made.
+
+A hospital's 27.405 must become the same code here, in a browser and in a test; binary floats would round
+it either way. Decimals hold the text exactly, and the code of a number is floor((x - minimum)/resolution
++ 1/2) without any rounding before the floor.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact, InvalidOperation
+
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:[.' ]?[0-9]{3})*,[0-9]+|[+-]?[0-9]+,[0-9]*")
+DATE = re.compile(
+    r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[ T].*)?|[0-9]{1,2}[- ]?[A-Za-z]{3}[- ]?[0-9]{2,4}"
+)
+NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)|#num!|#div/0!|#n/a", re.IGNORECASE)
+MAX_DIGITS = 100
+MAX_EXPONENT = 308
+
+# Wide enough for every accepted number, so that nothing is ever rounded; if it were, Inexact raises.
+EXACT = Context(prec=2000, Emax=10**6, Emin=-(10**6), traps=[Inexact, InvalidOperation])
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why a text is not a number: a rule with its message and remedy, without the text."""
+
+    rule: str
+    message: str
+    remedy: str
+
+
+RECODE = 'or list it in "missingValues" or "recodes" if it means something else'
+NOT_A_NUMBER = Unreadable("not_a_number", "the text is not a number", f"correct it, {RECODE}")
+COMMA = Unreadable(
+    "decimal_comma", "the number has a decimal comma or thousands separators", "write it as 1234.5"
+)
+A_DATE = Unreadable(
+    "date_as_number",
+    "the text looks like a date where a number is expected",
+    "give days since a reference date",
+)
+INFINITE = Unreadable("not_finite", "the text stands for no finite number", f"leave the cell empty, {RECODE}")
+ENORMOUS = Unreadable(
+    "number_too_large",
+    "the number has an exponent or a length beyond any measurement",
+    f"correct it, {RECODE}",
+)
+NOT_AN_INTEGER = Unreadable(
+    "not_an_integer", "the number is not whole", 'correct it, or give the field the type "number"'
+)
+
+
+def read_number(text: str) -> Decimal | Unreadable:
+    """The exact decimal that a stripped text writes, or why it is none."""
+    if NUMBER.fullmatch(text):
+        value = Decimal(text)
+        if len(text) > MAX_DIGITS + 10 or (value and abs(value.adjusted()) > MAX_EXPONENT):
+            return ENORMOUS
+        return value
+    if NOT_FINITE.fullmatch(text):
+        return INFINITE
+    if DATE.fullmatch(text):
+        return A_DATE
+    if DECIMAL_COMMA.fullmatch(text):
+        return COMMA
+    return NOT_A_NUMBER
+
+
+def code_of(value: Decimal, minimum: Decimal, resolution: Decimal) -> int:
+    """floor((value - minimum)/resolution + 1/2): not yet confined to the declared range."""
+    above = EXACT.add(EXACT.multiply(Decimal(2), EXACT.subtract(value, minimum)), resolution)
+    quotient, rest = EXACT.divmod(above, EXACT.multiply(Decimal(2), resolution))
+    # Decimal's quotient is cut towards zero; the floor is one lower where that went up.
+    return int(quotient) - (rest < 0)
+
+
+def is_whole(value: Decimal) -> bool:
+    return value == value.to_integral_value(context=EXACT)

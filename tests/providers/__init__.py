@@ -1,0 +1,1 @@
+"""The hospital's side: tables in, sealed bundles out."""
