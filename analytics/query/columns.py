@@ -1,0 +1,114 @@
+"""A column of a codebook: its lattice of codes, and how a provider reads it.
+
+A number lives on the public lattice minimum + k * resolution and is shared as the bits of k; a category is
+shared as the index of its level. Everything here is exact decimal arithmetic and public; no value of a patient
+is ever inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+
+from analytics.query.tree import Predicate, decimal_text
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of a category as it stands in the table, and the label that people read."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduce:
+    """Many rows of a patient to one. `where` and `test` are predicates over raw columns of the same file."""
+
+    how: str  # only, first, min, max, any, all, count
+    where: Predicate | None = None
+    test: Predicate | None = None
+    order_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One shared column. `kind` is number or category; `type` is number, integer or category.
+
+    minimum, maximum and resolution are in `unit` and None for a category; `levels` is empty for a number.
+    `recodes` goes from raw text to the value read in its place; `event` is the name of a time's flag field;
+    `occurred` is the level value of a flag that means the event.
+    """
+
+    name: str
+    title: str
+    type: str
+    kind: str
+    unit: str = ""
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+    resolution: Decimal | None = None
+    levels: tuple[Level, ...] = ()
+    description: str = ""
+    source: str
+    file: str | None = None
+    missing_values: tuple[str, ...] = ("",)
+    recodes: Mapping[str, str] = field(default_factory=dict)
+    where: Predicate | None = None
+    reduce: Reduce | None = None
+    out_of_range: str = "error"  # error, clamp, missing
+    role: str | None = None  # time, event
+    event: str | None = None
+    occurred: str | None = None
+
+    @property
+    def lattice(self) -> tuple[Fraction, Fraction, Fraction]:
+        """minimum, maximum, resolution of a number, exactly."""
+        if self.minimum is None or self.maximum is None or self.resolution is None:
+            raise ValueError(f"{self.name} is a category: it has no bounds")
+        return Fraction(self.minimum), Fraction(self.maximum), Fraction(self.resolution)
+
+    @property
+    def codes(self) -> int:
+        """How many codes are declared: 0 to codes - 1."""
+        if self.kind == "category":
+            return len(self.levels)
+        minimum, maximum, resolution = self.lattice
+        return floor((maximum - minimum) / resolution + Fraction(1, 2)) + 1
+
+    @property
+    def bits(self) -> int:
+        """Planes that a code takes: the least b >= 1 with 2**b >= codes."""
+        return max(1, (self.codes - 1).bit_length())
+
+    def code(self, value: Decimal) -> int:
+        """floor((value - minimum) / resolution + 1/2); outside 0..codes-1 if the value is out of range."""
+        minimum, _, resolution = self.lattice
+        return floor((Fraction(value) - minimum) / resolution + Fraction(1, 2))
+
+    def value(self, code: int) -> Decimal:
+        """The number that a code stands for, exactly."""
+        if self.minimum is None or self.resolution is None:
+            raise ValueError(f"{self.name} is a category: it has no bounds")
+        # Built from integers: Decimal operators would round to the context's precision.
+        places = min(0, _exponent(self.minimum), _exponent(self.resolution))
+        scaled = (Fraction(self.minimum) + code * Fraction(self.resolution)) * 10**-places
+        return Decimal(decimal_text(Decimal(scaled.numerator).scaleb(places)))
+
+    def describe(self) -> dict[str, str]:
+        """What two datasets must agree on to be pooled, as text for comparison and messages."""
+        said = {"type": self.type, "unit": self.unit or "none"}
+        if self.kind == "category":
+            return {**said, "levels": ", ".join(f"{level.value} ({level.label})" for level in self.levels)}
+        for name in ("minimum", "maximum", "resolution"):
+            said[name] = decimal_text(getattr(self, name))
+        return said
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int), "a codebook holds finite decimals"
+    return exponent
