@@ -150,7 +150,9 @@ class _Door:
                 if failed.reason == "cancelled":
                     raise
                 self.deaf.add(peer)
-                log.warning("party %d: a false message from party %d while releasing", self.session.party, peer)
+                log.warning(
+                    "party %d: a false message from party %d while releasing", self.session.party, peer
+                )
                 continue
             if message is None:
                 continue

@@ -128,9 +128,7 @@ class Session:
         Raises ProtocolAbort when a message, a tag or a length is wrong or late; this party then sends nothing more.
         """
         me, n = self.party, self.n
-        size = {
-            (s, i): [op.words(s, i) for op in ops] for s in range(n) for i in range(n) if s != i
-        }
+        size = {(s, i): [op.words(s, i) for op in ops] for s in range(n) for i in range(n) if s != i}
         outgoing = {i: np.empty(sum(size[me, i]), dtype=np.uint64) for i in self.peers}
         vouched = {
             i: np.empty(sum(size[s, i]), dtype=np.uint64)

@@ -32,11 +32,7 @@ async def greater(session: Session, x: Share, constant: Words) -> Share:
     t0, t1 = constant[0::2], constant[1::2]
     u: Share = await product(session, x1, x0)
     not0, not1 = t0 ^ ONES, t1 ^ ONES
-    g = (
-        x1.mul_public(not1)
-        ^ (x0 ^ u).mul_public(not1 & not0)
-        ^ u.mul_public(t1 & not0)
-    )
+    g = x1.mul_public(not1) ^ (x0 ^ u).mul_public(not1 & not0) ^ u.mul_public(t1 & not0)
     e = (u ^ x1.mul_public(not0) ^ x0.mul_public(not1)).add_public(not1 & not0)
     while g.shape[0] > 1:
         pairs = g.shape[0] // 2
@@ -90,7 +86,9 @@ async def one_hot(session: Session, x: Share) -> Share:
     low, high = await gather(one_hot(session, x[:low_bits]), one_hot(session, x[low_bits:]))
     a, b = high.shape[0], low.shape[0]
     words = x.shape[1]
-    inside: Share = await product(session, high[:-1].reshape(a - 1, 1, words), low[:-1].reshape(1, b - 1, words))
+    inside: Share = await product(
+        session, high[:-1].reshape(a - 1, 1, words), low[:-1].reshape(1, b - 1, words)
+    )
     last_column = high[:-1] ^ inside.sum(axis=1)
     upper = concatenate([inside, last_column.reshape(a - 1, 1, words)], axis=1)
     last_row = low ^ upper.sum(axis=0)

@@ -66,4 +66,6 @@ async def to_ring(session: Session, bits: Share) -> Share:
         raise TypeError("to_ring takes packed bits")
     dealt = await Deal(session, bits)
     folded = await Fold(session, dealt)
-    return Share(session.party, session.n, RING, folded.reshape(-1, *bits.shape[:-1], bits.shape[-1] * WORD_BITS))
+    return Share(
+        session.party, session.n, RING, folded.reshape(-1, *bits.shape[:-1], bits.shape[-1] * WORD_BITS)
+    )

@@ -106,7 +106,11 @@ class Product(HalfGates):
     """[x * y] over pieces: a broadcast operand is given piece by piece, so that no copy of it is made."""
 
     def __init__(
-        self, session: Session, pieces: Sequence[tuple[Words, Words]], shape: tuple[int, ...], algebra: Algebra
+        self,
+        session: Session,
+        pieces: Sequence[tuple[Words, Words]],
+        shape: tuple[int, ...],
+        algebra: Algebra,
     ) -> None:
         self.pieces = pieces
         self.shape = shape
@@ -173,14 +177,16 @@ def _aligned(x: Share, shape: tuple[int, ...]) -> Words:
     return x.components.reshape(len(x.components), *(1,) * (len(shape) - len(x.shape)), *x.shape)
 
 
-def merge_small(
-    session: Session, ops: Sequence[Op]
-) -> tuple[list[Op], Callable[[list[Any]], list[Any]]]:
+def merge_small(session: Session, ops: Sequence[Op]) -> tuple[list[Op], Callable[[list[Any]], list[Any]]]:
     """Join all small bit gates of a round into one; large ones and others first, in the order of their awaits.
 
     Returns the ops to exchange and a function that deals their results to the original ops.
     """
-    small = [k for k, op in enumerate(ops) if isinstance(op, Product) and op.algebra is XOR and op.size < SMALL_WORDS]
+    small = [
+        k
+        for k, op in enumerate(ops)
+        if isinstance(op, Product) and op.algebra is XOR and op.size < SMALL_WORDS
+    ]
     if len(small) < 2:
         return list(ops), lambda results: results
     chosen = set(small)

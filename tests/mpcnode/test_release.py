@@ -91,7 +91,9 @@ def test_a_false_opening_is_outvoted(corrupt):
 
 @pytest.mark.parametrize("corrupt", range(4))
 def test_an_opening_kept_back_does_not_keep_the_answer(corrupt):
-    outcomes, _ = release(VALUES, corrupt=corrupt, change=lambda peer, payload, label: None if "opening" in label else payload)
+    outcomes, _ = release(
+        VALUES, corrupt=corrupt, change=lambda peer, payload, label: None if "opening" in label else payload
+    )
     for p, outcome in enumerate(outcomes):
         if p != corrupt:
             np.testing.assert_array_equal(outcome, VALUES)

@@ -1,0 +1,325 @@
+"""Runs a plan on shares: the only module of analytics that knows `mpcnode`.
+
+Every total is formed on secret rows and stays shared; the noise of all releases is drawn while the tables are read;
+what `execute` returns is ready to be revealed, and nothing else ever is. Public: the plan and the capacities.
+Hidden: rows, cohorts and their sizes, totals, noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analytics.privacy.mechanisms import thresholds
+from analytics.query import cost
+from analytics.query.model import By, Cohort, Plan, Release
+from mpcnode.protocols import compare, popcount
+from mpcnode.protocols.convert import to_ring
+from mpcnode.protocols.gates import product
+from mpcnode.protocols.inner import inner
+from mpcnode.protocols.noise import discrete_laplace
+from mpcnode.ring import RING, XOR, Words
+from mpcnode.session import Session, gather
+from mpcnode.sharing import Share, concatenate, public, stack
+
+MODULUS = 2**64
+
+
+@dataclass(frozen=True)
+class Table:
+    """One party's part of a dataset: components (n - 1, planes, words) of each column that the plan reads.
+
+    planes[name] holds the bits of the code, lowest first, then the present plane; planes[""] the valid plane.
+    """
+
+    capacity: int
+    planes: Mapping[str, Words] = field(repr=False)
+
+
+def released_words(plan: Plan) -> int:
+    """How many ring elements the plan reveals."""
+    return sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
+
+
+def integers(plan: Plan, values: Words) -> list[list[int]]:
+    """Revealed ring elements as signed integers, a list for each release."""
+    signed = values.view(np.int64).tolist()
+    out, start = [], 0
+    for release in plan.releases:
+        size = release.cells * release.values_per_cell(plan.mode)
+        out.append(signed[start : start + size])
+        start += size
+    return out
+
+
+async def execute(session: Session, plan: Plan, tables: Sequence[Table]) -> Share:
+    """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
+
+    Shapes  tables in the order of plan.datasets, with every column of plan.columns and the valid plane "".
+    Cost    `analytics.query.cost.estimate`, exactly.
+    Leaks   nothing. Raises ProtocolAbort.
+    """
+    parts, noise = await gather(_all_tables(session, plan, tables), _noise(session, plan))
+    totals, own = parts
+    if plan.mode == "exact":
+        return await _suppressed(session, plan, totals, own)
+    flat = [
+        _transformed(release, total).reshape(-1) for release, total in zip(plan.releases, totals, strict=True)
+    ]
+    noised: Share = concatenate(flat) + noise
+    return noised
+
+
+async def _all_tables(
+    session: Session, plan: Plan, tables: Sequence[Table]
+) -> tuple[list[Share], list[list[Share]]]:
+    """Totals (cells, monomials) of each release over all tables; in exact mode also [own count may be shown]."""
+    totals: list[Share] | None = None
+    own: list[list[Share]] = []
+    for table in tables:
+        part, shown = await _one_table(session, plan, table)
+        totals = part if totals is None else [a + b for a, b in zip(totals, part, strict=True)]
+        own.append(shown)
+    assert totals is not None, "a plan has a dataset"
+    return totals, own
+
+
+async def _one_table(session: Session, plan: Plan, table: Table) -> tuple[list[Share], list[Share]]:
+    totals: list[Share] | None = None
+    masks: list[list[Share]] = []
+    for start, stop in cost.blocks(plan, table.capacity):
+        rows = _Rows(session, table, start, stop)
+        part, cells = await _block(session, plan, rows)
+        totals = part if totals is None else [a + b for a, b in zip(totals, part, strict=True)]
+        if plan.mode == "exact" and plan.minimum_cohort > 1:
+            masks.append(cells)
+    assert totals is not None, "a table has a row"
+    if not masks:
+        return totals, []
+    whole = [concatenate([m[k] for m in masks], axis=-1) for k in range(len(plan.releases))]
+    return totals, await gather(*(_may_be_shown(session, plan, cells) for cells in whole))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A block of rows of one table, as shares."""
+
+    session: Session
+    table: Table
+    start: int
+    stop: int
+
+    def planes(self, column: str) -> Share:
+        components = self.table.planes[column][:, :, self.start : self.stop]
+        return Share(self.session.party, self.session.n, XOR, components)
+
+    def code(self, column: str) -> Share:
+        return self.planes(column)[:-1]
+
+    def present(self, column: str) -> Share:
+        return self.planes(column)[-1]
+
+    @property
+    def valid(self) -> Share:
+        return self.planes("")[0]
+
+    def nothing(self) -> Share:
+        return public(
+            self.session.party, self.session.n, XOR, np.zeros(self.stop - self.start, dtype=np.uint64)
+        )
+
+
+async def _block(session: Session, plan: Plan, rows: _Rows) -> tuple[list[Share], list[Share]]:
+    """Totals of each release over one block, and the masks of its cells (cells, words)."""
+    columns, *sides = await gather(
+        _columns(session, plan, rows), *(_cells(session, rows, release) for release in plan.releases)
+    )
+    masks = [mask for mask, _ in sides]
+    totals = await gather(
+        *(
+            _totals(session, release, side, columns)
+            for release, (_, side) in zip(plan.releases, sides, strict=True)
+        )
+    )
+    return totals, masks
+
+
+async def _columns(session: Session, plan: Plan, rows: _Rows) -> dict[tuple[cost.Factor, ...], Share]:
+    """Ring columns (rows,) of every monomial that the plan forms, by its factors."""
+    keys = cost.operand_keys(plan)
+    bits = {(o.column, o.dropped): o.bits for r in plan.releases for o in r.operands}
+    values = await gather(
+        *(_centred(session, rows, column, dropped, bits[column, dropped]) for column, dropped in keys)
+    )
+    out: dict[tuple[cost.Factor, ...], Share] = {
+        ((column, dropped, 1),): v for (column, dropped), v in zip(keys, values, strict=True)
+    }
+    squares, crosses = cost.products(plan)
+    for factor, v in zip(
+        squares,
+        await gather(*(_product(session, out[(f[0], f[1], 1),], out[(f[0], f[1], 1),]) for f in squares)),
+        strict=True,
+    ):
+        out[(factor,)] = v
+    pairs = await gather(*(_product(session, out[(a,)], out[(b,)]) for a, b in crosses))
+    return out | dict(zip(crosses, pairs, strict=True))
+
+
+async def _centred(session: Session, rows: _Rows, column: str, dropped: int, bits: int) -> Share:
+    """v = (code >> dropped) - 2^(bits - 1) of each row, whether present or not."""
+    ring = await to_ring(session, rows.code(column)[dropped:])
+    weights = np.array([1 << k for k in range(bits)], dtype=np.uint64)[:, None]
+    return ring.mul_public(weights).sum(axis=0).add_public((-(1 << (bits - 1))) % MODULUS)
+
+
+async def _product(session: Session, x: Share, y: Share) -> Share:
+    z: Share = await product(session, x, y)
+    return z
+
+
+async def _cells(session: Session, rows: _Rows, release: Release) -> tuple[Share, Share]:
+    """Masks of the cells (cells, words), and their ring form (cells, rows), or counts (cells,) if nothing is summed."""
+    mask, *indicators = await gather(
+        _cohort(session, rows, release.cohort), *(_indicators(session, rows, by) for by in release.by)
+    )
+    words = mask.shape[-1]
+    cells = mask.reshape(1, words)
+    for indicator in indicators:
+        groups = indicator.shape[0]
+        both = await product(session, cells.reshape(-1, 1, words), indicator.reshape(1, groups, words))
+        cells = both.reshape(-1, words)
+    if release.operands:
+        return cells, await to_ring(session, cells)
+    return cells, await popcount.count(session, cells)
+
+
+async def _totals(
+    session: Session, release: Release, side: Share, columns: Mapping[tuple[cost.Factor, ...], Share]
+) -> Share:
+    """Totals (cells, monomials) of one release over one block."""
+    if not release.operands:
+        return side.reshape(-1, 1)
+    wanted = [cost.factors(release, m) for m in release.monomials]
+    sums = await inner(session, side, stack([columns[w] for w in wanted if w])) if any(wanted) else None
+    out, k = [], 0
+    for w in wanted:
+        if w:
+            assert sums is not None
+            out.append(sums[:, k])
+            k += 1
+        else:
+            out.append(side.sum())
+    total = stack(out)
+    return total.with_components(np.ascontiguousarray(np.swapaxes(total.components, 1, 2)))
+
+
+async def _cohort(session: Session, rows: _Rows, cohort: Cohort) -> Share:
+    """Mask (words,) of the valid rows of a cohort."""
+    parts = cost.flatten(cohort)
+    factors = await gather(*(_node(session, rows, p) for p in parts))
+    return await compare.conjunction(session, [rows.valid, *factors])
+
+
+async def _node(session: Session, rows: _Rows, node: Cohort) -> Share:
+    kind = node[0]
+    if kind == "all":
+        return ~rows.nothing()
+    if kind == "present":
+        return rows.present(node[1])
+    if kind == "less":
+        return await compare.less(session, rows.code(node[1]), node[2])
+    if kind == "in":
+        indicator = await _indicators(session, rows, By(column=node[1], groups=(tuple(node[2]),)))
+        return indicator[0]
+    if kind == "not":
+        return ~await _node(session, rows, node[1])
+    children = await gather(*(_node(session, rows, child) for child in node[1:]))
+    if kind == "and":
+        return await compare.conjunction(session, children)
+    assert kind == "or", f"a cohort has no node {kind}"
+    return ~await compare.conjunction(session, [~child for child in children])
+
+
+async def _indicators(session: Session, rows: _Rows, by: By) -> Share:
+    """(groups, words): row g is [code in group g]; codes are distinct, so a group is the XOR of its codes."""
+    code = rows.code(by.column)
+    bits = code.shape[0]
+    codes = [c for group in by.groups for c in group]
+    if codes and cost.uses_one_hot(len(codes), bits):
+        hot = await compare.one_hot(session, code)
+        each = {c: hot[c] for c in codes}
+    else:
+        found = await gather(*(compare.conjunction(session, _literals(code, c)) for c in codes))
+        each = dict(zip(codes, found, strict=True))
+    nothing = rows.nothing()
+    groups = []
+    for group in by.groups:
+        total = nothing
+        for c in group:
+            total = total ^ each[c]
+        groups.append(total)
+    return stack(groups)
+
+
+def _literals(code: Share, value: int) -> list[Share]:
+    """The bits of a code, those negated that are 0 in `value`."""
+    return [code[k] if value >> k & 1 else ~code[k] for k in range(code.shape[0])]
+
+
+def _transformed(release: Release, total: Share) -> Share:
+    """(cells, released) from (cells, monomials): the public integer matrix of the release."""
+    rows = [
+        total.mul_public(np.array([w % MODULUS for w in weights], dtype=np.uint64)).sum()
+        for weights in release.transform
+    ]
+    out = stack(rows)
+    return out.with_components(np.ascontiguousarray(np.swapaxes(out.components, 1, 2)))
+
+
+async def _noise(session: Session, plan: Plan) -> Share:
+    """One discrete Laplace sample for each released number; none in exact mode."""
+    table = [
+        thresholds(r.scale)
+        for r in plan.releases
+        if r.scale is not None
+        for _ in range(r.cells * len(r.transform))
+    ]
+    return await discrete_laplace(session, table)
+
+
+async def _may_be_shown(session: Session, plan: Plan, cells: Share) -> Share:
+    """[own count is 0 or at least the minimum], packed: lane k is cell k."""
+    count = await popcount.count_bits(session, cells)
+    low, zero = await gather(
+        compare.less(session, count, plan.minimum_cohort),
+        compare.conjunction(session, [~count[k] for k in range(count.shape[0])]),
+    )
+    # 0 is below the minimum too, so the two exclude each other once `low` is negated.
+    return ~low ^ zero
+
+
+async def _suppressed(session: Session, plan: Plan, totals: list[Share], own: list[list[Share]]) -> Share:
+    """[ok, *totals] of each cell, all zero where a provider's own count is small."""
+    if plan.minimum_cohort <= 1:
+        return concatenate(
+            [
+                concatenate(
+                    [public(session.party, session.n, RING, np.ones((t.shape[0], 1), dtype=np.uint64)), t],
+                    axis=-1,
+                ).reshape(-1)
+                for t in totals
+            ]
+        )
+    parts = await gather(
+        *(_zeroed(session, total, [shown[k] for shown in own]) for k, total in enumerate(totals))
+    )
+    return concatenate(parts)
+
+
+async def _zeroed(session: Session, total: Share, shown: list[Share]) -> Share:
+    lanes = await compare.conjunction(session, shown)
+    ok = (await to_ring(session, lanes))[: total.shape[0]].reshape(-1, 1)
+    kept = await product(session, ok, total)
+    return concatenate([ok, kept], axis=-1).reshape(-1)

@@ -1,0 +1,218 @@
+"""Plans on shares against the same plans in plain numpy: every cohort node, cell, monomial, mode, block size."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics import reference
+from analytics.execute import Table, execute, integers, released_words
+from analytics.query import cost
+from analytics.query.model import By, Operand, Plan, PlanColumn, PlanDataset, Release
+from mpcnode.driver import run
+from mpcnode.ring import XOR, pack, words_for
+from tests.world import World, opened
+
+COLUMNS = (PlanColumn(name="age", bits=5), PlanColumn(name="bmi", bits=9), PlanColumn(name="region", bits=3))
+BITS = {c.name: c.bits for c in COLUMNS}
+
+
+def made_table(rng, rows):
+    """Clear codes and presence of one dataset's real rows; a missing code is 0."""
+    table = {}
+    for column in COLUMNS:
+        present = rng.random(rows) < 0.8
+        table[column.name] = (np.where(present, rng.integers(0, 1 << column.bits, rows), 0), present)
+    return table
+
+
+def shared_tables(world, clear, capacity):
+    """Each party's Table of one dataset."""
+    rows = len(clear["age"][0])
+    words = words_for(capacity)
+    planes = {"": [np.arange(words * 64) < rows]}
+    for column in COLUMNS:
+        codes, present = (np.pad(v, (0, words * 64 - rows)) for v in clear[column.name])
+        planes[column.name] = [codes >> k & 1 != 0 for k in range(column.bits)] + [present]
+    shares = {name: world.share(pack(np.array(bits)), XOR) for name, bits in planes.items()}
+    return [Table(capacity, {name: s[p].components for name, s in shares.items()}) for p in range(world.n)]
+
+
+def leaves():
+    number = st.sampled_from(["age", "bmi"])
+    return st.one_of(
+        st.just(("all",)),
+        st.builds(lambda c: ("present", c), st.sampled_from(list(BITS))),
+        number.flatmap(lambda c: st.builds(lambda v: ("less", c, v), st.integers(0, 1 << BITS[c]))),
+        st.sampled_from(list(BITS)).flatmap(
+            lambda c: st.builds(
+                lambda v: ("in", c, tuple(sorted(v))), st.sets(st.integers(0, (1 << BITS[c]) - 1), max_size=4)
+            )
+        ),
+    )
+
+
+def cohorts():
+    return st.recursive(
+        leaves(),
+        lambda inner: st.one_of(
+            st.builds(lambda a: ("not", a), inner),
+            st.builds(
+                lambda k, parts: (k, *parts),
+                st.sampled_from(["and", "or"]),
+                st.lists(inner, min_size=1, max_size=3),
+            ),
+        ),
+        max_leaves=5,
+    )
+
+
+KINDS = {
+    "count": ((), ((),), ((1,),)),
+    "mean": (("bmi",), ((0,), (1,)), ((256, 1), (256, -1))),
+    "sd": (("age",), ((0,), (1,), (2,)), ((256, -32, 1), (512, 0, -2), (256, 32, 1))),
+    "correlation": (
+        ("age", "bmi"),
+        tuple((a, b) for a in range(3) for b in range(3)),
+        tuple(tuple(int(r == c) for c in range(9)) for r in range(9)),
+    ),
+}
+
+
+@st.composite
+def releases(draw, mode):
+    operands, monomials, transform = KINDS[draw(st.sampled_from(list(KINDS)))]
+    if mode == "exact":
+        transform = tuple(tuple(int(r == c) for c in range(len(monomials))) for r in range(len(monomials)))
+    dropped = draw(st.integers(0, 2))
+    groups = st.sampled_from(
+        [((0,), (1,), (2, 3)), ((5,), (7,)), ((0,), (1,), (2,), (3,), (4,), (5,), (6,), (7,))]
+    )
+    return Release(
+        statement=0,
+        cohort=draw(cohorts()),
+        by=tuple(
+            By(column=c, groups=draw(groups))
+            for c in draw(st.lists(st.sampled_from(["region", "age"]), max_size=2, unique=True))
+        ),
+        operands=tuple(Operand(column=c, bits=BITS[c] - dropped, dropped=dropped) for c in operands),
+        monomials=monomials,
+        transform=transform,
+        sensitivity=1,
+        micro_epsilon=0 if mode == "exact" else 10**6,
+        scale=None if mode == "exact" else Fraction(1, 40),
+    )
+
+
+def plan_of(mode, minimum, capacities, made):
+    return Plan(
+        mode=mode,
+        micro_epsilon=0,
+        minimum_cohort=minimum,
+        statements=("s",),
+        datasets=tuple(
+            PlanDataset(id=f"{k:032x}", version=1, manifest_hash="00" * 32, capacity=c)
+            for k, c in enumerate(capacities)
+        ),
+        columns=COLUMNS,
+        releases=tuple(made),
+    )
+
+
+def outcome(world, plan, clear):
+    """The opened integers of a plan, and the sessions that made them."""
+    tables = [shared_tables(world, t, d.capacity) for t, d in zip(clear, plan.datasets, strict=True)]
+    world.connect()
+    results = world.outcomes(
+        lambda session: run(session, execute(session, plan, [t[session.party] for t in tables]))
+    )
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    values = opened(results)
+    assert values.shape == (released_words(plan),)
+    return integers(plan, values)
+
+
+@pytest.mark.parametrize("n", [4, 3])
+@given(data=st.data(), seed=st.integers(0, 2**32), minimum=st.sampled_from([1, 2, 11]))
+@settings(max_examples=15, deadline=None)
+def test_exact_totals_are_the_references_and_small_cells_are_zero(n, data, seed, minimum):
+    made = data.draw(st.lists(releases("exact"), min_size=1, max_size=3))
+    world = World(seed, n)
+    sizes = data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=2))
+    clear = [made_table(world.rng, rows) for rows in sizes]
+    plan = plan_of("exact", minimum, [200, 128][: len(sizes)], made)
+    assert outcome(world, plan, clear) == reference.evaluate(plan, plan.datasets, clear)
+    if n == 4:
+        check_cost(world, plan)
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_noised_totals_are_the_references_when_the_noise_is_tiny(data, seed):
+    made = data.draw(st.lists(releases("dp"), min_size=1, max_size=3))
+    world = World(seed)
+    clear = [made_table(world.rng, 90)]
+    plan = plan_of("dp", 11, [200], made)
+    got, wanted = outcome(world, plan, clear), reference.evaluate(plan, plan.datasets, clear)
+    # At scale 1/40 a sample is 0 but for one in e^40.
+    assert got == wanted
+    check_cost(world, plan)
+
+
+def check_cost(world, plan):
+    estimate = cost.estimate(plan)
+    words = released_words(plan)
+    assert estimate.rounds == world.sessions[0].rounds + 2
+    sent = sum(s.words_sent for s in world.sessions) * 2 + 48 * world.sessions[0].rounds
+    assert estimate.bytes_per_party == sent + 3 * (5 * cost.READY_BYTES + 8 * words)
+
+
+def test_blocks_of_rows_change_nothing_but_rounds(monkeypatch):
+    world = World(11)
+    clear = [made_table(world.rng, 500)]
+    operands, monomials, transform = KINDS["sd"]
+    release = Release(
+        statement=0,
+        cohort=("less", "bmi", 300),
+        by=(By(column="region", groups=((0,), (1,), (2,))),),
+        operands=(Operand(column="age", bits=5),),
+        monomials=monomials,
+        transform=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        sensitivity=1,
+        micro_epsilon=0,
+        scale=None,
+    )
+    plan = plan_of("exact", 11, [512], [release])
+    whole = outcome(World(11), plan, clear)
+    monkeypatch.setattr(cost, "BLOCK_BYTES", 1)
+    world = World(12)
+    assert outcome(world, plan, clear) == whole == reference.evaluate(plan, plan.datasets, clear)
+    check_cost(world, plan)
+
+
+def test_padding_rows_and_rows_marked_invalid_count_nowhere():
+    world = World(13)
+    clear = [made_table(world.rng, 10)]
+    count = Release(
+        statement=0,
+        cohort=("not", ("less", "age", 0)),
+        monomials=((),),
+        transform=((1,),),
+        sensitivity=1,
+        micro_epsilon=0,
+        scale=None,
+    )
+    plan = plan_of("exact", 1, [4096], [count])
+    assert outcome(world, plan, clear) == [[1, 10]]
+
+
+def test_the_constants_of_the_cost_model_are_those_of_the_engine():
+    from mpcnode.protocols import noise, popcount
+
+    assert (cost.DIRECT_BITS, cost.COIN_BITS) == (popcount.DIRECT_BITS, noise.COIN_BITS)
