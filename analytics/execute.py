@@ -297,7 +297,8 @@ async def _may_be_shown(session: Session, plan: Plan, cells: Share) -> Share:
         compare.conjunction(session, [~count[k] for k in range(count.shape[0])]),
     )
     # 0 is below the minimum too, so the two exclude each other once `low` is negated.
-    return ~low ^ zero
+    shown: Share = ~low ^ zero
+    return shown
 
 
 async def _suppressed(session: Session, plan: Plan, totals: list[Share], own: list[list[Share]]) -> Share:
@@ -321,5 +322,5 @@ async def _suppressed(session: Session, plan: Plan, totals: list[Share], own: li
 async def _zeroed(session: Session, total: Share, shown: list[Share]) -> Share:
     lanes = await compare.conjunction(session, shown)
     ok = (await to_ring(session, lanes))[: total.shape[0]].reshape(-1, 1)
-    kept = await product(session, ok, total)
+    kept: Share = await product(session, ok, total)
     return concatenate([ok, kept], axis=-1).reshape(-1)

@@ -40,7 +40,8 @@ class Share:
         """Component c, a view; the party's own is not there."""
         if c == self.party:
             raise IndexError("a party does not hold its own component")
-        return self.components[c if c < self.party else c - 1]
+        component: Words = self.components[c if c < self.party else c - 1]
+        return component
 
     def with_components(self, components: Words) -> Share:
         return Share(self.party, self.n, self.algebra, components)

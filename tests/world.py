@@ -89,7 +89,7 @@ class World:
         def play(p: int) -> None:
             try:
                 results[p] = act(self.sessions[p])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a party raises is its outcome
                 results[p] = error
 
         threads = [threading.Thread(target=play, args=(p,), daemon=True) for p in range(self.n)]

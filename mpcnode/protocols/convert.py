@@ -8,6 +8,7 @@ b = x_2 is a component already.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpcnode.protocols.gates import HalfGates
 from mpcnode.ring import RING, WORD_BITS, XOR, Words, unpack
@@ -22,7 +23,7 @@ class Deal(HalfGates):
 
     def __init__(self, session: Session, bits: Share) -> None:
         me, n = session.party, session.n
-        self.sides: dict[frozenset[int], Words] = {}
+        self.sides: dict[frozenset[int], NDArray[np.uint8]] = {}
         for pair in ((0, 1), (2, 3)) if n == 4 else ((0, 1),):
             if me not in pair:
                 xor = bits.component(pair[0]) ^ bits.component(pair[1])

@@ -99,7 +99,8 @@ class HalfGates(Op):
         return self.z
 
     def _slot(self, c: int) -> Words:
-        return self.z[c if c < self.session.party else c - 1]
+        component: Words = self.z[c if c < self.session.party else c - 1]
+        return component
 
 
 class Product(HalfGates):

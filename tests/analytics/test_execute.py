@@ -176,7 +176,7 @@ def check_cost(world, plan):
 def test_blocks_of_rows_change_nothing_but_rounds(monkeypatch):
     world = World(11)
     clear = [made_table(world.rng, 500)]
-    operands, monomials, transform = KINDS["sd"]
+    _, monomials, _ = KINDS["sd"]
     release = Release(
         statement=0,
         cohort=("less", "bmi", 300),

@@ -122,7 +122,6 @@ def test_without_its_ready_nobody_opens_and_honest_debits_stay(corrupt):
 
     def change(peer, payload, label):
         opened.append(label)
-        return None
 
     outcomes, spent = release(VALUES, corrupt=corrupt, change=change, timeout=0.3)
     assert all(isinstance(outcome, ProtocolAbort) and outcome.reason == "timeout" for outcome in outcomes)
