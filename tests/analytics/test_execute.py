@@ -146,7 +146,7 @@ def test_exact_totals_are_the_references_and_small_cells_are_zero(n, data, seed,
     world = World(seed, n)
     sizes = data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=2))
     clear = [made_table(world.rng, rows) for rows in sizes]
-    plan = plan_of("exact", minimum, [200, 128][: len(sizes)], made)
+    plan = plan_of("exact", minimum, [200, 192][: len(sizes)], made)
     assert outcome(world, plan, clear) == reference.evaluate(plan, plan.datasets, clear)
     if n == 4:
         check_cost(world, plan)
