@@ -369,6 +369,22 @@ def test_a_wrong_frame_from_one_peer_silences_towards_all() -> None:
     assert {wire.to: wire.index for wire in recorder.seen} == {0: 1, 2: 1, 3: 1}
 
 
+def test_a_false_message_heard_while_releasing_is_that_peers_affair_alone() -> None:
+    a, b, network = memory_pair()
+    assert b.hear(0, "opening") is None
+    a.send(1, b"1", "opening")
+    assert b.hear(0, "opening") == b"1"
+    for frame in (b"", bytes(TAG), bytes(CHUNK + TAG + 1)):
+        network.post(0, 1, [frame])
+        with pytest.raises(ProtocolAbort):
+            b.hear(0, "opening")
+    b.send(0, b"mine", "opening")
+    assert a.receive(1, "opening") == b"mine"
+    b.abort("mismatch")
+    with pytest.raises(ProtocolAbort):
+        b.hear(0, "opening")
+
+
 def test_a_reason_given_once_stays() -> None:
     recorder = chaos.Recorder()
     a, _, _ = memory_pair(recorder)
