@@ -1,0 +1,213 @@
+"""Commands of a provider: `check` a table against its codebook, `upload` it, show `keys`.
+
+Results go to stdout, everything said to a person to stderr; `check` prints its report on stdout. Exit status:
+0 done, 1 the codebook, the tables or the upload have a problem, 2 the command line cannot be understood.
+No traceback ever reaches a user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analytics.query.approval import SignatureError, fingerprint, public_hex
+from analytics.query.errors import CodebookRejected
+from analytics.query.schema import Schema, canonical_codebook, load_codebook, parse_codebook
+from providers import bundle, keys
+from providers.codebook import Encoded, encode
+from providers.planes import to_planes
+from providers.report import ProviderError, Report, TableRejected
+from providers.suspicion import suspect_values
+from providers.table import read_table
+from providers.upload import Portal, connect, upload
+
+COMMANDS = "check, upload or keys"
+RESERVED = ("draft", "list")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in RESERVED:
+        say(f"error: {arguments[0]} is reserved for a later version and does nothing yet: use {COMMANDS}")
+        return 2
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except TableRejected as wrong:
+        for problem in wrong.report.problems:
+            say(str(problem))
+        say(str(wrong))
+    except (ProviderError, SignatureError) as wrong:
+        say(f"error: {wrong}")
+    except KeyboardInterrupt:
+        say("interrupted: run the same command again to go on")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as wrong:  # noqa: BLE001 (the last resort: a bug is one line too, and shows no row)
+        say(
+            f"error: an internal error of kind {type(wrong).__name__}; nothing more was sent. Please report it"
+        )
+    return 1
+
+
+def say(text: str) -> None:
+    """One line to the person at the screen."""
+    print(" ".join(text.splitlines()), file=sys.stderr, flush=True)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Read the files against the codebook and print every problem."""
+    report = Report()
+    schema_and_raw = _codebook(options.codebook, report)
+    if schema_and_raw is not None:
+        schema, _ = schema_and_raw
+        encoded = read_study(schema, options.files, report)
+        if not options.json:
+            _print_summary(schema, encoded)
+    if options.json:
+        print(json.dumps([problem.public() for problem in report.problems], indent=1))
+    else:
+        for problem in report.problems:
+            print(problem)
+        errors, warnings = len(report.errors), len(report.warnings)
+        print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    return 1 if report.errors else 0
+
+
+def send(options: argparse.Namespace) -> int:
+    """Check, split, seal and upload; stdout is the dataset id alone."""
+    report = Report()
+    schema_and_raw = _codebook(options.codebook, report)
+    report.refuse()
+    assert schema_and_raw is not None
+    schema, codebook = schema_and_raw
+    given = None if options.parties is None else keys.read_deployment(options.parties)
+    encoded = read_study(schema, options.files, report)
+    report.refuse()
+    assert encoded is not None
+    for problem in report.warnings:
+        say(str(problem))
+    key = keys.provider_key(options.key, say)
+    say(f"signing with {fingerprint(public_hex(key))} ({options.key})")
+    with connect(options.url, options.token) as client:
+        portal = Portal(client, say)
+        url = str(client.base_url)
+        if given is None:
+            served = keys.parse_deployment(portal.parties(), f"{url}api/parties/")
+            deployment = keys.pin(options.key, url, served, say)
+        else:
+            deployment = keys.trust_file(options.key, url, given, say)
+        dataset = bundle.prepare(
+            private_key=key,
+            codebook=codebook,
+            codebook_hash=schema.hash,
+            policy=schema.policy,
+            title=options.title or schema.title or Path(options.codebook).stem,
+            plane_names=schema.plane_names,
+            capacity=schema.capacity,
+            planes=to_planes(encoded, schema.plane_names, schema.capacity),
+            party_set=[party.public() for party in deployment.parties],
+            portal_sign=deployment.portal_sign,
+            created=int(time.time()),
+        )
+        print(upload(portal, dataset, deployment, key, timeout=options.timeout), flush=True)
+    return 0
+
+
+def show_keys(options: argparse.Namespace) -> int:
+    """Print the provider's public key and what is pinned; the key is made when missing."""
+    key = keys.provider_key(options.key, say)
+    own = {"file": str(options.key), "sign": public_hex(key), "fingerprint": fingerprint(public_hex(key))}
+    pins = {url: deployment.public() for url, deployment in keys.pinned(options.key).items()}
+    if options.json:
+        print(json.dumps({"provider": own, "pinned": pins}, indent=1))
+        return 0
+    print(f"provider key {own['sign']}\n  fingerprint {own['fingerprint']}\n  file {own['file']}")
+    for url, deployment in keys.pinned(options.key).items():
+        print(f"pinned for {url}")
+        for name, shown in deployment.fingerprints.items():
+            print(f"  {name}: {shown}")
+    return 0
+
+
+def read_study(schema: Schema, files: Sequence[str], report: Report) -> Encoded | None:
+    """Every file read and encoded, with everything that is wrong or suspicious in the report."""
+    tables = [table for path in files if (table := read_table(path, report)) is not None]
+    if len(tables) < len(files):
+        return None  # with a file less, all further complaints would be about its absence
+    encoded = encode(schema, tables, report)
+    suspect_values(schema, encoded, report)
+    return encoded
+
+
+def _codebook(path: str, report: Report) -> tuple[Schema, dict[str, Any]] | None:
+    """The schema and the canonical codebook; None if it breaks rules, which are then in the report."""
+    name = Path(path).name
+    try:
+        raw = load_codebook(Path(path).read_bytes())
+        schema = parse_codebook(raw)
+    except OSError as wrong:
+        report.error(
+            "codebook_unreadable",
+            f"the codebook cannot be read: {wrong.strerror}",
+            "check the name after --codebook",
+            file=name,
+        )
+        return None
+    except CodebookRejected as wrong:
+        for problem in wrong.problems:
+            message = f"{problem['where']}: {problem['message']}"
+            report.error(problem["rule"], message, problem["remedy"], file=name)
+        return None
+    for problem in schema.warnings:
+        message = f"{problem['where']}: {problem['message']}"
+        report.warning(problem["rule"], message, problem["remedy"], file=name)
+    return schema, canonical_codebook(raw)
+
+
+def _print_summary(schema: Schema, encoded: Encoded | None) -> None:
+    if encoded is None:
+        return
+    print(f"{encoded.patients} patients, capacity {schema.capacity}, {len(schema.fields)} fields")
+    for item in schema.fields:
+        column = encoded.columns.get(item.name)
+        if column is None:
+            print(f"  {item.name}: not read")
+        else:
+            present = int(column.present.sum())
+            print(f"  {item.name}: {present} present, {encoded.patients - present} missing, {item.bits} bits")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m providers", description=str(__doc__).split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar=COMMANDS)
+    checking = commands.add_parser("check", help="check tables against a codebook; sends nothing")
+    sending = commands.add_parser("upload", help="check, split, seal to the four parties and upload")
+    for command in (checking, sending):
+        command.add_argument("--codebook", required=True, metavar="C.json")
+        command.add_argument("files", nargs="+", metavar="FILE", help="CSV files of one study")
+    checking.add_argument("--json", action="store_true", help="print the problems as a JSON list")
+    checking.set_defaults(command=check)
+    sending.add_argument("--url", required=True, help="address of the portal")
+    sending.add_argument("--token", required=True, help="the provider's API token")
+    sending.add_argument("--parties", type=Path, metavar="FILE", help="public keys of parties and portal")
+    sending.add_argument("--title", help="the dataset's public title")
+    sending.add_argument("--timeout", type=float, default=600, help="seconds to wait for receipts (600)")
+    sending.set_defaults(command=send)
+    showing = commands.add_parser("keys", help="show the provider's public key and the pinned keys")
+    showing.add_argument("--json", action="store_true")
+    showing.set_defaults(command=show_keys)
+    for command in (sending, showing):
+        command.add_argument("--key", type=Path, default=keys.default_key_path(), metavar="FILE")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

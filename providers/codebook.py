@@ -1,0 +1,328 @@
+"""Raw texts to one code per patient and field, as the codebook says, or a report of why not.
+
+The order is fixed: text, missingValues, recodes, where, reduce, rounding, range. Every distinct text is
+interpreted once and exactly; every complaint names file, line and column, the rule and a remedy, never the
+text. Public: the codebook. Hidden: everything that comes out of here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.query.schema import Field, Schema
+from providers.predicate import Where
+from providers.reduction import NO_ROW, choose, order_ranks, repeated, tally
+from providers.report import Report
+from providers.study import Joined, Study, join
+from providers.table import Table
+from providers.values import NOT_AN_INTEGER, Unreadable, code_of, is_whole, read_number
+
+Codes = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+WHOLE = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
+UNKNOWN_LEVEL = Unreadable(
+    "unknown_level",
+    "the text is no level of this field",
+    'correct it, or add it to "categories", "recodes" or "missingValues"',
+)
+UNKNOWN_MISSING = Unreadable(
+    "unknown_level_missing",
+    "the text is no level of this field and counts as missing",
+    'check that it is none; list it in "missingValues" to silence this',
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One field of all patients: codes and presence, (patients,) each; a missing code is 0."""
+
+    codes: Codes = field(repr=False)
+    present: Mask = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A study as codes, one row per patient."""
+
+    patients: int
+    columns: dict[str, Column] = field(repr=False)
+
+
+def encode(schema: Schema, tables: Sequence[Table], report: Report) -> Encoded:
+    """Codes of every field that could be read; the report holds everything that was wrong.
+
+    What is returned is fit to be shared only if the report has no error.
+    """
+    study = join(schema, tables, report)
+    columns: dict[str, Column] = {}
+    for item in schema.fields:
+        if item.name in study.place:
+            reading = Reading(schema, item, study.place[item.name], study, report)
+            column = reading.column()
+            if column is not None:
+                columns[item.name] = column
+    return Encoded(study.patients, columns)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One field being read from its file."""
+
+    schema: Schema
+    item: Field
+    joined: Joined
+    study: Study
+    report: Report
+
+    def column(self) -> Column | None:
+        """The field's codes, or None where the report says why there are none."""
+        alive = self._alive()
+        if alive is None:
+            return None
+        how = None if self.item.reduce is None else self.item.reduce.how
+        if how in ("any", "all", "count"):
+            return self._made(np.flatnonzero(alive), how)
+        return self._chosen(np.flatnonzero(alive), how)
+
+    def _alive(self) -> Mask | None:
+        """The rows that take part: of a known patient, and not left out by a `where`."""
+        item, patient = self.item, self.joined.patient
+        if item.reduce is None and len(self.joined.several):
+            self._several(
+                self.joined.several,
+                "several rows of one patient, and the field does not say which counts",
+                'remove duplicate rows, or add "reduce": {"how": "only"} with a "where" that leaves one, or '
+                '"first" with "orderBy", "min", "max", "any", "all" or "count"',
+            )
+            return None
+        alive: Mask | None = patient >= 0
+        for setting, predicate in (
+            ("where", item.where),
+            ("reduce.where", item.reduce.where if item.reduce else None),
+        ):
+            if predicate is not None:
+                rows = self._where(self._raw_meaning, setting).rows(predicate)
+                alive = None if rows is None or alive is None else alive & rows
+        return alive
+
+    def _several(self, rows: Codes, message: str, remedy: str) -> None:
+        patients = len(np.unique(self.joined.patient[rows]))
+        place = {
+            "file": self.joined.table.file,
+            "line": self.joined.line(rows[0]),
+            "column": self.item.source,
+        }
+        counted = f"{message} ({len(rows)} rows too many, of {patients} patients; the first is named)"
+        self.report.error("several_rows", counted, remedy, **place)
+
+    def _where(self, meaning: Callable[[str, str], str | None], setting: str) -> Where:
+        return Where(self.joined, meaning, self.report, f"{setting} of {self.item.name}")
+
+    @cached_property
+    def _missing_in(self) -> dict[str, set[str]]:
+        """By column of the file, the texts that mean no value to any field that reads it."""
+        tokens = {header: {"", *self.item.missing_values} for header in self.joined.table.headers}
+        for other in self.schema.fields:
+            if other.source in tokens and self.study.place.get(other.name) is self.joined:
+                tokens[other.source] |= set(other.missing_values)
+        return tokens
+
+    def _raw_meaning(self, header: str, text: str) -> str | None:
+        """What a `where` reads: the raw text, or nothing."""
+        return None if text in self._missing_in[header] else text
+
+    def _tested_meaning(self, header: str, text: str) -> str | None:
+        """What a `test` reads: of the field's own column the recoded text, of any other the raw one."""
+        return self._meaning(text) if header == self.item.source else self._raw_meaning(header, text)
+
+    # -- the value of each distinct text -----------------------------------------------------------------
+
+    def _meaning(self, text: str) -> str | None:
+        """A text after missingValues and recodes; None is missing."""
+        if text in self.item.missing_values:
+            return None
+        return self.item.recodes.get(text, text)
+
+    def _value(self, text: str) -> Decimal | Unreadable:
+        """A meaning as a number: the number itself, or the position of its level."""
+        item = self.item
+        if item.kind == "category":
+            return level_of(item, text)
+        number = read_number(text)
+        if item.type == "integer" and isinstance(number, Decimal) and not is_whole(number):
+            return NOT_AN_INTEGER
+        return number
+
+    def _complain(self, rows: Codes, wrong: Unreadable, severity: str = "error") -> None:
+        self.report.lines(
+            wrong.rule,
+            f"{self.item.name}: {wrong.message}",
+            wrong.remedy,
+            lines=self.joined.table.lines[rows],
+            severity=severity,
+            file=self.joined.table.file,
+            column=self.item.source,
+        )
+
+    # -- reduce: a row is chosen ---------------------------------------------------------------------------
+
+    def _chosen(self, rows: Codes, how: str | None) -> Column | None:
+        item, joined = self.item, self.joined
+        if how == "only" and len(extra := repeated(rows, joined.patient)):
+            self._several(
+                extra,
+                '"reduce" is "only", and several rows of one patient remain',
+                'narrow "where" or reduce.where, or choose another "how"',
+            )
+            return None
+        texts = joined.texts(item.source)
+        values: dict[int, Decimal] = {}
+        wrong: dict[Unreadable, list[int]] = {}
+        for u in np.unique(texts.index[rows]):
+            meaning = self._meaning(texts.distinct[u])
+            value = None if meaning is None else self._value(meaning)
+            if isinstance(value, Unreadable):
+                wrong.setdefault(value, []).append(u)
+            elif value is not None:
+                values[u] = value
+        if item.out_of_range == "missing" and UNKNOWN_LEVEL in wrong:
+            bad = wrong.pop(UNKNOWN_LEVEL)
+            self._complain(rows[np.isin(texts.index[rows], bad)], UNKNOWN_MISSING, "warning")
+        for reason, bad in wrong.items():
+            self._complain(rows[np.isin(texts.index[rows], bad)], reason)
+        has = np.zeros(len(texts.distinct), dtype=bool)
+        has[list(values)] = True
+        rows = rows[has[texts.index[rows]]]
+        ranks = []
+        if how in ("min", "max"):
+            sign = 1 if how == "min" else -1
+            position = {value: rank for rank, value in enumerate(sorted(set(values.values())))}
+            rank_of = np.zeros(len(texts.distinct), dtype=np.int64)
+            for u, value in values.items():
+                rank_of[u] = sign * position[value]
+            ranks.append(rank_of[texts.index[rows]])
+        elif item.reduce is not None and item.reduce.order_by is not None:
+            ordered = self._order(rows, item.reduce.order_by)
+            if ordered is None:
+                return None
+            ranks.append(ordered)
+        chosen = choose(rows, joined.patient, self.study.patients, *ranks)
+        if wrong:
+            return None
+        coded = np.zeros(len(texts.distinct), dtype=np.int64)
+        for u, value in values.items():
+            coded[u] = self._code(value)
+        present = chosen != NO_ROW
+        codes = np.zeros(self.study.patients, dtype=np.int64)
+        codes[present] = coded[texts.index[chosen[present]]]
+        return self._ranged(codes, present, chosen)
+
+    def _order(self, rows: Codes, header: str) -> Codes | None:
+        file = self.joined.table.file
+        if header not in self.joined.table.columns:
+            self.report.error(
+                "order_column_missing",
+                f"orderBy of {self.item.name} names a column that this file does not have",
+                "correct the name; orderBy reads a raw column of the field's own file",
+                file=file,
+                line=1,
+                column=header,
+            )
+            return None
+        ranks = order_ranks(self.joined, header, rows, lambda text: self._raw_meaning(header, text) is None)
+        if ranks is None:
+            self.report.error(
+                "order_unclear",
+                f"orderBy of {self.item.name}: the texts are neither all numbers nor all dates YYYY-MM-DD",
+                'order by a visit number or an ISO date, or list codes for missing in "missingValues"',
+                file=file,
+                column=header,
+            )
+        return ranks
+
+    # -- reduce: a value is made ---------------------------------------------------------------------------
+
+    def _made(self, rows: Codes, how: str) -> Column | None:
+        item, joined, patients = self.item, self.joined, self.study.patients
+        if item.source in joined.table.columns:
+            rows = self._with_value(rows)
+        having = tally(rows, joined.patient, patients)
+        if how == "count":
+            codes = np.zeros(patients, dtype=np.int64)
+            for number in np.unique(having):
+                codes[having == number] = self._code(Decimal(int(number)))
+            return self._ranged(codes, np.ones(patients, dtype=bool), None)
+        assert item.reduce is not None and item.reduce.test is not None
+        test = self._where(self._tested_meaning, "reduce.test").rows(item.reduce.test)
+        if test is None:
+            return None
+        passing = tally(rows[test[rows]], joined.patient, patients)
+        values = [level.value for level in item.levels]
+        yes, no = values.index("yes"), values.index("no")
+        truth = passing > 0 if how == "any" else passing == having
+        return Column(np.where(having > 0, np.where(truth, yes, no), 0).astype(np.int64), having > 0)
+
+    def _with_value(self, rows: Codes) -> Codes:
+        texts = self.joined.texts(self.item.source)
+        has = np.array([self._meaning(text) is not None for text in texts.distinct], dtype=bool)
+        having: Codes = rows[has[texts.index[rows]]]
+        return having
+
+    # -- rounding and range --------------------------------------------------------------------------------
+
+    def _code(self, value: Decimal) -> int:
+        """The code, or -1 below and `codes` above the declared range."""
+        item = self.item
+        if item.kind == "category":
+            return int(value)
+        assert item.minimum is not None and item.resolution is not None
+        return max(-1, min(code_of(value, item.minimum, item.resolution), item.codes))
+
+    def _ranged(self, codes: Codes, present: Mask, chosen: Codes | None) -> Column | None:
+        item = self.item
+        outside = present & ((codes < 0) | (codes >= item.codes))
+        if outside.any():
+            rows = chosen[outside] if chosen is not None else None
+            message = f"{int(outside.sum())} values of {item.name} lie outside minimum and maximum"
+            if item.out_of_range == "error":
+                reason = Unreadable(
+                    "out_of_range",
+                    "the value lies outside minimum and maximum",
+                    'correct it, widen the range, or set "outOfRange" to "clamp" or "missing"',
+                )
+                if rows is not None:
+                    self._complain(rows, reason)
+                else:
+                    self.report.error(reason.rule, message, reason.remedy, column=item.source)
+                return None
+            done = "moved to the nearest bound" if item.out_of_range == "clamp" else "missing"
+            place: dict[str, Any] = {"file": self.joined.table.file, "column": item.source}
+            if rows is not None:
+                place["line"] = self.joined.line(rows.min())
+            self.report.warning(
+                "clamped" if item.out_of_range == "clamp" else "out_of_range_missing",
+                f"{message} and are {done}",
+                "check that these are not errors of units or codes for missing",
+                **place,
+            )
+            if item.out_of_range == "missing":
+                present = present & ~outside
+        return Column(np.where(present, np.clip(codes, 0, item.codes - 1), 0), present)
+
+
+def level_of(item: Field, text: str) -> Decimal | Unreadable:
+    """The position of the level that a text writes; 2.0, as some programs write whole numbers, is level 2."""
+    values = [level.value for level in item.levels]
+    for written in (text, WHOLE.sub(r"\1", text)):
+        if written in values:
+            return Decimal(values.index(written))
+    return UNKNOWN_LEVEL

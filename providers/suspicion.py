@@ -1,0 +1,63 @@
+"""What is allowed and yet looks wrong: warnings for a person, who knows the study.
+
+Nothing here stops an upload. Public: the codebook's own properties. Everything that depends on values is
+said on the provider's screen only, and without them.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+
+from analytics.query.schema import Field, Schema
+from providers.codebook import Encoded
+from providers.report import Report
+from providers.values import EXACT
+
+SENTINELS = frozenset(Decimal(sign * number) for sign in (1, -1) for number in (9, 99, 999, 9999, 99999))
+
+
+def suspect_values(schema: Schema, encoded: Encoded, report: Report) -> None:
+    """Warn of empty fields, of values that look like codes for "not known", of times without their event."""
+    for item in schema.fields:
+        column = encoded.columns.get(item.name)
+        if column is None:
+            continue
+        if not column.present.any():
+            report.warning(
+                "all_missing",
+                f"no patient has a value of {item.name}",
+                'check "where", "missingValues" and the key of the file',
+                column=item.source,
+            )
+        elif item.kind == "number" and _sentinel(item, column.codes[column.present]):
+            report.warning(
+                "sentinel",
+                f'the extreme value of {item.name} stands apart and looks like a code for "not known"',
+                'list it in "missingValues" if it is one',
+                column=item.source,
+            )
+        if item.role == "time" and item.event in encoded.columns:
+            without = int((column.present & ~encoded.columns[item.event].present).sum())
+            if without:
+                report.warning(
+                    "event_missing",
+                    f"{without} patients have {item.name} but no {item.event}, and are left out of survival times",
+                    "check the event's column, or recode what means no event",
+                    column=item.source,
+                )
+
+
+def _sentinel(item: Field, codes: np.ndarray) -> bool:
+    """Whether the largest or smallest value is 99 and the like, and far from all others."""
+    assert item.minimum is not None and item.resolution is not None
+    distinct = np.unique(codes)
+    if len(distinct) < 5:
+        return False
+    spread = distinct[-2] - distinct[1] + 1
+    for end, neighbour in ((distinct[-1], distinct[-2]), (distinct[0], distinct[1])):
+        value = EXACT.add(item.minimum, EXACT.multiply(item.resolution, Decimal(int(end))))
+        if value in SENTINELS and abs(int(end) - int(neighbour)) > spread:
+            return True
+    return False
