@@ -1,0 +1,145 @@
+"""python -m analytics ask | preview | verify: questions from a terminal.
+
+Results go to stdout, all else to stderr. Exit: 0 released, 2 bad program or request, 3 refused or
+withdrawn, 4 aborted, 5 time-out, 1 the portal cannot be reached or the answer cannot be verified.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analytics import render
+from analytics.client import Client, ClientError, RequestRejected, Unverified, agreed
+
+LARGEST_FILE = 64 * 1024 * 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ClientError as wrong:
+        print(f"{wrong.code}: {wrong}", file=sys.stderr)
+        return wrong.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; a submitted query goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def ask(options: argparse.Namespace) -> int:
+    parties = None if options.parties is None else _parties(options.parties)
+    client = Client(options.url, options.token)
+    query = client.ask(_program(options.program), options.dataset, options.epsilon, options.mode)
+    print(f"query {query['id']}", file=sys.stderr, flush=True)
+    result = client.wait(query["id"], options.timeout, told=lambda state: print(state, file=sys.stderr))
+    if parties is not None:
+        _say_agreed(agreed(result, parties), sys.stderr)
+    print(_json(result) if options.json else render.answer(result))
+    return 0
+
+
+def preview(options: argparse.Namespace) -> int:
+    client = Client(options.url, options.token)
+    body = client.preview(_program(options.program), options.dataset, options.epsilon, options.mode)
+    print(_json(body) if options.json else render.plan(body.get("plan", body)))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    result = _read_json(options.result)
+    if not isinstance(result, dict):
+        raise Unverified(f"{options.result} holds no result")
+    _say_agreed(agreed(result, _parties(options.parties)), sys.stdout)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m analytics", description="Ask questions of shared data.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, words in (
+        ("ask", ask, "submit a program, wait for its release, print the answers"),
+        ("preview", preview, "print the plan of a program and what it would cost"),
+    ):
+        command = commands.add_parser(name, help=words, description=words)
+        command.set_defaults(run=run)
+        command.add_argument("--url", required=True, help="address of the portal")
+        command.add_argument("--token", required=True, help="your API token")
+        command.add_argument(
+            "--dataset", required=True, action="append", metavar="ID", help="again to pool several"
+        )
+        command.add_argument("--epsilon", default="1", help="total for the program, per dataset (default 1)")
+        command.add_argument("--mode", choices=("dp", "exact"), default="dp")
+        command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
+        command.add_argument("--json", action="store_true", help="print the body as JSON")
+        command.add_argument("--parties", metavar="FILE", help="trusted party keys: check the signatures too")
+        command.add_argument(
+            "program", metavar="PROGRAM_OR_FILE", help="the program, or a file that holds it"
+        )
+    command = commands.add_parser("verify", help="check offline who signed a saved result")
+    command.set_defaults(run=verify)
+    command.add_argument("result", metavar="RESULT.json", help="what ask --json printed")
+    command.add_argument("--parties", required=True, metavar="FILE", help="trusted party keys (access.json)")
+    return parser
+
+
+def _program(text: str) -> str:
+    """The program itself: from a file if there is one of that name."""
+    try:
+        if not Path(text).is_file():
+            return text
+    except (OSError, ValueError):  # longer than any file name, or with a character none may have
+        return text
+    try:
+        return _read(text).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RequestRejected(f"{text} is not UTF-8 text") from None
+
+
+def _parties(path: str) -> list[dict[str, Any]]:
+    """Party keys from access.json, or from a bare list of parties."""
+    found = _read_json(path)
+    listed = found.get("parties") if isinstance(found, dict) else found
+    if not isinstance(listed, list):
+        raise Unverified(f"{path} lists no parties")
+    return listed
+
+
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(_read(path))
+    except (ValueError, RecursionError):
+        raise RequestRejected(f"{path} is no JSON") from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            found = file.read(LARGEST_FILE + 1)
+    except OSError as wrong:
+        raise RequestRejected(f"{path} cannot be read: {wrong.strerror}") from None
+    if len(found) > LARGEST_FILE:
+        raise RequestRejected(f"{path} is larger than {LARGEST_FILE // 2**20} MiB")
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _say_agreed(parties: Sequence[int], out: Any) -> None:
+    names = ", ".join(map(str, parties))
+    print(f"verified: parties {names} signed these integers", file=out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

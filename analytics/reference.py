@@ -1,0 +1,84 @@
+"""The same totals in plain numpy, on clear codes: the oracle of the tests and the truth beside the demo.
+
+Nothing here is fast, shared or noised: a row is in the cohort or it is not, and Python integers add up.
+Never imported by portal or parties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.query.model import Cohort, Plan, Release
+
+Column: TypeAlias = tuple[NDArray[Any], NDArray[np.bool_]]  # codes, present
+Table: TypeAlias = Mapping[str, Column]
+
+
+def evaluate(plan: Plan, facts: Sequence[Any], tables: Sequence[Table]) -> list[list[int]]:
+    """Return the integers of every release, without noise: what figures() reads.
+
+    Shapes  tables: one per dataset of the plan, in its order; column -> (codes, present), of real rows
+            only. In a missing row the code is 0. Result: per release, row-major over cells;
+            dp: transform @ totals; exact: [ok, *totals], zeros where some dataset's own count is
+            neither 0 nor at least the minimum cohort.
+    """
+    if not len(facts) == len(tables) == len(plan.datasets):
+        raise ValueError(f"{len(plan.datasets)} datasets, {len(facts)} facts, {len(tables)} tables")
+    return [_release(release, plan, tables) for release in plan.releases]
+
+
+def _release(release: Release, plan: Plan, tables: Sequence[Table]) -> list[int]:
+    integers: list[int] = []
+    for groups in product(*(by.groups for by in release.by)):
+        counts, totals = [], [0] * len(release.monomials)
+        for table in tables:
+            rows = holds(release.cohort, table)
+            for by, codes in zip(release.by, groups, strict=True):
+                rows = rows & np.isin(table[by.column][0], codes)
+            counts.append(int(rows.sum()))
+            for i, exponents in enumerate(release.monomials):
+                totals[i] += _total(release, exponents, table, rows)
+        if plan.mode == "dp":
+            integers += [sum(k * s for k, s in zip(row, totals, strict=True)) for row in release.transform]
+        elif all(count == 0 or count >= plan.minimum_cohort for count in counts):
+            integers += [1, *totals]
+        else:
+            integers += [0] * (1 + len(totals))
+    return integers
+
+
+def _total(release: Release, exponents: tuple[int, ...], table: Table, rows: NDArray[np.bool_]) -> int:
+    terms = np.ones(int(rows.sum()), dtype=object)  # Python integers: squares of squares pass 64 bits
+    for operand, exponent in zip(release.operands, exponents, strict=False):
+        codes = table[operand.column][0][rows].astype(object)
+        terms = terms * ((codes >> operand.dropped) - 2 ** (operand.bits - 1)) ** exponent
+    return int(terms.sum())
+
+
+def holds(cohort: Cohort, table: Table) -> NDArray[np.bool_]:
+    """Which rows of the table are in the cohort."""
+    kind, *rest = cohort
+    if kind == "all":
+        return np.ones(_rows(table), dtype=bool)
+    if kind == "present":
+        return table[rest[0]][1].astype(bool)
+    if kind == "less":
+        return np.asarray(table[rest[0]][0] < rest[1], dtype=bool)
+    if kind == "in":
+        return np.isin(table[rest[0]][0], rest[1])
+    if kind == "and":
+        return np.asarray(np.logical_and.reduce([holds(node, table) for node in rest]))
+    if kind == "or":
+        return np.asarray(np.logical_or.reduce([holds(node, table) for node in rest]))
+    if kind == "not":
+        return ~holds(rest[0], table)
+    raise ValueError(f"unknown cohort node {kind!r}")
+
+
+def _rows(table: Table) -> int:
+    return next((len(codes) for codes, _ in table.values()), 0)

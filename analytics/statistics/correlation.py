@@ -1,0 +1,95 @@
+"""Pearson's correlation of two numeric columns.
+
+In `exact` mode with Fisher's z interval. In `dp` mode true totals are drawn behind the nine noised ones and
+Fisher's z is laid over each. Draws whose variances or correlation no data can have are thrown away, but when
+r is near 1 that alone would pull the interval down: so it also spans the draws with those held at r = 1 or -1.
+Fisher, Metron 1 (1921).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import atanh, sqrt, tanh
+
+import numpy as np
+
+from analytics.statistics import noise
+from analytics.statistics.cells import Cell
+from analytics.statistics.counts import Z
+from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, Figure
+from analytics.statistics.question import Question
+
+STILL = "one of the columns does not vary in this cohort"
+FOUR = "an interval of a correlation needs four patients"
+ALMOST_ONE = 1 - 1e-12
+
+
+def pearson(question: Question, cells: Sequence[Cell]) -> Figure:
+    """Pearson's r over the patients who have both columns."""
+    (cell,) = cells
+    n = cell.n
+    if n <= 0:
+        return Figure(n=0, reason=EMPTY)
+    r = _correlation(cell)
+    if question.mode == "exact":
+        if r is None:
+            return Figure(n=int(n), reason=STILL if _possible(cell) else IMPOSSIBLE)
+        if n < 4:
+            return Figure.estimate(r, None, within=(-1, 1), n=int(n), noise=0.0, reason=FOUR)
+        return Figure.estimate(r, _fisher(r, float(n)), within=(-1, 1), n=int(n), noise=0.0)
+    drawn = None if r is None or n < 4 else _drawn(cell)
+    if drawn is None:
+        return Figure(n=round(n), reason=NOISE)
+    interval, deviation = drawn
+    return Figure.estimate(r, interval, within=(-1, 1), n=round(n), noise=deviation)
+
+
+def _moments(cell: Cell) -> tuple[Fraction, Fraction, Fraction]:
+    """n**2 times the two variances and the covariance."""
+    n, x, y = cell.n, cell.totals[(1, 0)], cell.totals[(0, 1)]
+    return (
+        n * cell.totals[(2, 0)] - x * x,
+        n * cell.totals[(0, 2)] - y * y,
+        n * cell.totals[(1, 1)] - x * y,
+    )
+
+
+def _possible(cell: Cell) -> bool:
+    xx, yy, xy = _moments(cell)
+    return xx >= 0 and yy >= 0 and xy * xy <= xx * yy
+
+
+def _correlation(cell: Cell) -> float | None:
+    xx, yy, xy = _moments(cell)
+    if xx <= 0 or yy <= 0 or (cell.t == 0 and xy * xy > xx * yy):
+        return None
+    r = sqrt(min(xy * xy / (xx * yy), Fraction(1)))
+    return r if xy >= 0 else -r
+
+
+def _fisher(r: float, n: float) -> tuple[float, float]:
+    if abs(r) >= 1:
+        return r, r
+    half = Z / sqrt(n - 3)
+    return tanh(atanh(r) - half), tanh(atanh(r) + half)
+
+
+def _drawn(cell: Cell) -> tuple[tuple[float, float], float] | None:
+    """The interval and the noise's standard deviation in r, or None where the draws say nothing."""
+    from scipy.special import ndtri
+
+    totals, u = cell.behind("correlate", 1)
+    n = totals[(0, 0)]
+    counted = np.maximum(n, 1e-9)
+    x, y = totals[(1, 0)] / counted, totals[(0, 1)] / counted
+    xx, yy = totals[(2, 0)] / counted - x * x, totals[(0, 2)] / counted - y * y
+    xy = totals[(1, 1)] / counted - x * y
+    varied = (n >= 4) & (xx > 0) & (yy > 0)
+    r = np.where(varied, xy / np.sqrt(np.where(varied, xx * yy, 1.0)), np.sign(xy))
+    real = varied & (np.abs(r) < 1)
+    if real.sum() < noise.FEWEST:
+        return None
+    z = np.arctanh(np.clip(r, -ALMOST_ONE, ALMOST_ONE)) + ndtri(u[0]) / np.sqrt(np.maximum(n - 3, 1.0))
+    inside, all_draws = noise.interval(np.tanh(z[real])), noise.interval(np.tanh(z))
+    return (min(inside[0], all_draws[0]), max(inside[1], all_draws[1])), float(r[real].std())

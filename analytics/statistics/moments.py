@@ -1,0 +1,177 @@
+"""Mean, sum, variance and standard deviation (ddof 1) of a numeric column.
+
+From N, S and Q: the number of patients and the totals of v and v**2. A sum describes the cohort itself, as
+a count does. In `exact` mode the mean has Student's interval and the standard deviation the chi-square one.
+In `dp` mode true totals are drawn behind the noised ones, those with a negative variance are thrown away,
+and the same two sampling laws are laid over each draw: the interval covers sampling and noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import sqrt
+
+import numpy as np
+
+from analytics.statistics import noise
+from analytics.statistics.axis import Axis
+from analytics.statistics.cells import Cell
+from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, Figure
+from analytics.statistics.noise import TAIL, Floats
+from analytics.statistics.question import Question
+
+ONE = "one patient: there is no spread to speak of"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Behind:
+    """Draws of what may stand behind the integers: n, mean and variance of v / M, two uniforms each."""
+
+    n: Floats
+    mean: Floats
+    variance: Floats
+    u: Floats
+
+
+def total(question: Question, cells: Sequence[Cell]) -> Figure:
+    """The sum over the cohort, in the unit of the column."""
+    (cell,), axis = cells, question.axis(0)
+    n, s = cell.n, cell.totals[(1,)]
+    value = n * axis.origin + s * axis.step
+    most = cell.capacity
+    within = (min(most * axis.low, Fraction(0)), max(most * axis.high, Fraction(0)))
+    if question.mode == "exact":
+        return Figure.estimate(value, (value, value), within=within, n=int(n), noise=0.0)
+    drawn = _behind("sum", cell, axis)
+    if drawn is None:
+        return Figure(n=round(n), reason=NOISE)
+    sums = drawn.n * (float(axis.origin) + float(axis.step * axis.reach) * drawn.mean)
+    return Figure.estimate(value, noise.interval(sums), within=within, n=round(n), noise=float(sums.std()))
+
+
+def mean(question: Question, cells: Sequence[Cell]) -> Figure:
+    """The mean, in the unit of the column."""
+    from scipy.special import stdtrit
+
+    (cell,), axis = cells, question.axis(0)
+    n, s = cell.n, cell.totals[(1,)]
+    if n <= 0:
+        return Figure(n=0, reason=EMPTY)
+    value = axis.origin + axis.step * s / max(n, Fraction(1))
+    within = (axis.low, axis.high)
+    if question.mode == "exact":
+        spread = _spread(cell, axis)
+        if spread is None:
+            return Figure(n=int(n), reason=IMPOSSIBLE)
+        if n == 1:
+            return Figure.estimate(value, None, within=within, n=1, noise=0.0, reason=ONE)
+        half = float(stdtrit(float(n - 1), 1 - TAIL)) * sqrt(spread / n)
+        return Figure.estimate(
+            value, (float(value) - half, float(value) + half), within=within, n=int(n), noise=0
+        )
+    drawn = _behind("mean", cell, axis)
+    if drawn is None:
+        return Figure(n=round(n), reason=NOISE)
+    unit = float(axis.step * axis.reach)
+    means = drawn.mean + np.sqrt(drawn.variance / (drawn.n - 1)) * stdtrit(drawn.n - 1, drawn.u[0])
+    low, high = noise.interval(float(axis.origin) + unit * means)
+    return Figure.estimate(
+        value, (low, high), within=within, n=round(n), noise=unit * float(drawn.mean.std())
+    )
+
+
+def variance(question: Question, cells: Sequence[Cell]) -> Figure:
+    """The variance with ddof 1, in the unit of the column squared."""
+    return _dispersion(question, cells, squared=True)
+
+
+def deviation(question: Question, cells: Sequence[Cell]) -> Figure:
+    """The standard deviation with ddof 1, in the unit of the column."""
+    return _dispersion(question, cells, squared=False)
+
+
+def _dispersion(question: Question, cells: Sequence[Cell], *, squared: bool) -> Figure:
+    (cell,), axis = cells, question.axis(0)
+    n = cell.n
+    if n <= 0:
+        return Figure(n=0, reason=EMPTY)
+    if question.mode == "exact":
+        spread = _spread(cell, axis)
+        if spread is None:
+            return Figure(n=int(n), reason=IMPOSSIBLE)
+        if n == 1:
+            return Figure(n=1, reason=ONE)
+        return _figure(spread, _chi_square(float(spread), float(n)), (0, None), int(n), 0.0, squared)
+    drawn = _behind("var", cell, axis)
+    if drawn is None or n < 2:
+        return Figure(n=round(n), reason=NOISE)
+    from scipy.special import gammaincinv
+
+    spread = max(_spread(cell, axis) or Fraction(0), Fraction(0))
+    unit = float(axis.step * axis.reach) ** 2
+    # chi-square quantiles; TAIL of them is what a variance estimated from n patients may be off by
+    chi = 2 * gammaincinv((drawn.n - 1) / 2, drawn.u[0])
+    low, high = noise.interval(unit * drawn.variance * drawn.n / np.maximum(chi, 1e-300))
+    # Popoviciu: no distribution on [low, high] varies more than one that sits half at each end
+    most = axis.span**2 / 4
+    within = (0, most * n / (n - 1))
+    seen = unit * drawn.variance if squared else np.sqrt(unit * drawn.variance)
+    return _figure(spread, (low, min(high, float(most))), within, round(n), float(seen.std()), squared)
+
+
+def _figure(
+    spread: Fraction,
+    ends: tuple[float, float],
+    within: tuple[Fraction | int, Fraction | None],
+    n: int,
+    deviation: float,
+    squared: bool,
+) -> Figure:
+    """The variance as it is, or its root: an interval of one is an interval of the other."""
+    if squared:
+        return Figure.estimate(spread, ends, within=within, n=n, noise=deviation)
+    root = (0, None if within[1] is None else sqrt(within[1]))
+    return Figure.estimate(sqrt(spread), (sqrt(ends[0]), sqrt(ends[1])), within=root, n=n, noise=deviation)
+
+
+def _chi_square(spread: float, n: float) -> tuple[float, float]:
+    from scipy.special import gammaincinv
+
+    low, high = (2 * float(gammaincinv((n - 1) / 2, p)) for p in (TAIL, 1 - TAIL))
+    return (n - 1) * spread / high, (n - 1) * spread / low
+
+
+def _spread(cell: Cell, axis: Axis) -> Fraction | None:
+    """The variance with ddof 1 in the unit squared; 0 for one patient, None if no data can have it.
+
+    Where only N and S were released it is the largest variance that a column with this mean and these
+    bounds can have (Bhatia & Davis, Amer. Math. Monthly 107, 2000): an interval from it is never too short.
+    """
+    n, s = cell.n, cell.totals[(1,)]
+    if n <= 1:
+        return Fraction(0) if n > 0 and cell.t == 0 else None
+    if (2,) not in cell.totals:
+        middle = min(max(axis.origin + axis.step * s / n, axis.low), axis.high)
+        return (axis.high - middle) * (middle - axis.low) * n / (n - 1)
+    spread = (cell.totals[(2,)] - s * s / n) / (n - 1) * axis.step**2
+    return None if spread < 0 and cell.t == 0 else spread
+
+
+def _behind(label: str, cell: Cell, axis: Axis) -> _Behind | None:
+    """Draws that a real cohort of two or more can have, or None where too few of them are."""
+    drawn, u = cell.behind(label, 1)
+    n = drawn[(0,)]
+    counted = np.maximum(n, 1e-9)
+    middle = drawn[(1,)] / counted
+    if (2,) in cell.totals:
+        spread = drawn[(2,)] / counted - middle**2
+    else:
+        unit = float(axis.step * axis.reach)
+        low, high = float(axis.low - axis.origin) / unit, float(axis.high - axis.origin) / unit
+        spread = (high - middle) * (middle - low)
+    real = (n >= 2) & (spread >= 0)
+    if real.sum() < noise.FEWEST:
+        return None
+    return _Behind(n=n[real], mean=middle[real], variance=spread[real], u=u[:, real])
