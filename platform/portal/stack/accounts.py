@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .parties import write_private
 
+CANCEL_SECONDS = 6
 # name: (role, organisation)
 ACCOUNTS = {
     "provider": ("provider", "Northgate Hospital"),
@@ -54,6 +56,33 @@ def ensure(kept: Path) -> dict[str, dict[str, str]]:
     if credentials != known:
         write_private(kept, credentials)
     return credentials
+
+
+def parties_heard(since: float) -> int:
+    """How many parties have reported themselves alive since a time (unix seconds)."""
+    from portal.registry.models import PartyState
+
+    return PartyState.objects.filter(last_seen__gte=datetime.fromtimestamp(since, UTC)).count()
+
+
+def abort_running(redis_url: str) -> None:
+    """Tell the parties to give up what they compute: they look for this key at every wait."""
+    import redis
+
+    from portal.queries.models import Query, State
+
+    running = list(Query.objects.filter(state=State.RUNNING).values_list("pk", flat=True))
+    with redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
+        for query in running:
+            # Short-lived: the next start may make another attempt at the same query.
+            client.set(f"cancel:{query}", "1", ex=CANCEL_SECONDS)
+
+
+def disconnect() -> None:
+    """Leave the database to the web server and the dispatcher."""
+    from django.db import connections
+
+    connections.close_all()
 
 
 def recall(kept: Path) -> dict[str, Any]:

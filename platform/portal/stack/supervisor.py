@@ -78,6 +78,7 @@ class Stack:
         self.start_parties()
         valkey.wait_for(self.redis_url)
         self.wait_ready(since)
+        accounts.disconnect()
         access = {"url": self.url, **credentials, "parties": introduced, "portal": portal_sign}
         parties.write_private(self.place.access, access)
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -15,7 +14,7 @@ class Command(BaseCommand):
     help = (
         "Start Valkey, the portal and four parties on this machine; VAR and PORT come from the environment."
     )
-    requires_system_checks: Sequence[str] = ()
+    requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
         def say(line: str) -> None:

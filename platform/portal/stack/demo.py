@@ -1,0 +1,235 @@
+"""`manage.py demo`: the whole way once, unattended, with made-up patients.
+
+Plays every role from outside, as people would: the hospitals by the command line of `providers`, the analyst and the
+operator by the REST interface of a stack that `manage.py up` starts. Nothing runs any more when it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .children import kill_group, tied_to, wait_until
+from .parties import write_private
+from .showing import lines, nonsense
+from .surroundings import StackError, Surroundings, private_folder
+
+HOSPITALS = {"provider": "northgate.csv", "provider2": "southfield.csv"}
+EPSILON = "4"
+PATIENCE = 120.0  # seconds for one answer
+
+
+class Demo:
+    """One demonstration in a folder of its own."""
+
+    def __init__(self, place: Surroundings, environ: Mapping[str, str]) -> None:
+        self.place = place
+        self.environ = {**environ, "PORT": "0"}
+        self.samples = place.root / "samples"
+        self.tables = private_folder(place.var / "tables")
+        self.times: list[tuple[str, float]] = []
+        self.failures: list[str] = []
+
+    def run(self) -> int:
+        """The exit code: 0 when every answer came and made sense."""
+        say(
+            "Fourfold, a demonstration: two made-up hospitals, four parties on this one machine (so no secrecy here)"
+        )
+        began = time.monotonic()
+        with self.stage("start the portal and four parties"):
+            stack = self.start_stack()
+        try:
+            with self.stage("make the tables of two hospitals up"):
+                truths = self.make_tables()
+            with self.stage("check, split, seal and upload them"):
+                datasets = {"dp": self.upload("dp"), "exact": self.upload("exact")}
+            for mode in ("dp", "exact"):
+                with self.stage(f"ask, approve, compute, release ({mode})"):
+                    result = self.ask(datasets[mode], mode)
+                self.show(result, truths, mode)
+        finally:
+            with self.stage("stop everything"):
+                self.stop_stack(stack)
+        self.close(time.monotonic() - began)
+        return 1 if self.failures else 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.times.append((name, time.monotonic() - began))
+        say(f"[{self.times[-1][1]:5.1f} s] {name}")
+
+    def start_stack(self) -> subprocess.Popen[str]:
+        stack = subprocess.Popen(
+            [sys.executable, "manage.py", "up"],
+            cwd=self.place.root,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=tied_to(os.getpid()),  # noqa: PLW1509  (this process has one thread)
+        )
+        assert stack.stdout is not None
+        try:
+            for line in stack.stdout:
+                if line.startswith("ready "):
+                    self.access = json.loads(self.place.access.read_text())
+                    return stack
+        except BaseException:
+            self.stop_stack(stack)
+            raise
+        stack.wait()
+        raise StackError(
+            f"the stack did not start (exit {stack.returncode}); its logs are in {self.place.log}"
+        )
+
+    def stop_stack(self, stack: subprocess.Popen[str]) -> None:
+        stack.send_signal(signal.SIGTERM)
+        if not wait_until(lambda: stack.poll() is not None, 12.0):
+            kill_group(stack.pid, signal.SIGKILL)
+            self.failures.append("the stack did not stop within 12 s")
+        elif stack.returncode:
+            self.failures.append(f"the stack ended with exit {stack.returncode}")
+        stack.communicate()
+
+    def make_tables(self) -> list[dict[str, Any]]:
+        """Both tables and a codebook for each mode; returns the truth of each question."""
+        self.program(str(self.samples / "generate.py"), str(self.tables))
+        codebook = json.loads((self.samples / "codebook.json").read_text())
+        for mode in ("dp", "exact"):
+            policy = codebook["policy"] | {"modes": [mode]}
+            title = f"{codebook['title']} ({mode})"
+            write_private(
+                self.tables / f"codebook-{mode}.json", codebook | {"policy": policy, "title": title}
+            )
+        tables = [str(self.tables / file) for file in HOSPITALS.values()]
+        truths: list[dict[str, Any]] = json.loads(self.program(str(self.samples / "truth.py"), *tables))
+        return truths
+
+    def upload(self, mode: str) -> list[str]:
+        """Both hospitals upload at the same time, each with a key of its own; returns the ids of the datasets."""
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-m", "providers", "upload", "--url", self.access["url"]]
+                + [
+                    "--token",
+                    self.access["tokens"][account],
+                    "--codebook",
+                    str(self.tables / f"codebook-{mode}.json"),
+                ]
+                + ["--key", str(self.place.var / "hospitals" / account / "key.pem")]
+                + ["--parties", str(self.place.access), str(self.tables / file)],
+                cwd=self.place.root,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for account, file in HOSPITALS.items()
+        ]
+        answers = [program.communicate() for program in running]
+        for program, (_, said) in zip(running, answers, strict=True):
+            if program.returncode:
+                raise StackError(f"an upload failed: {last_line(said)}")
+        return [out.strip() for out, _ in answers]
+
+    def program(self, *argv: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *argv],
+            cwd=self.place.root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if done.returncode:
+            raise StackError(f"{Path(argv[0]).name} failed: {last_line(done.stderr)}")
+        return done.stdout
+
+    def ask(self, datasets: list[str], mode: str) -> dict[str, Any]:
+        question = {
+            "program": (self.samples / "questions.txt").read_text(),
+            "datasets": datasets,
+            "epsilon": EPSILON,
+            "mode": mode,
+        }
+        with self.client("analyst") as analyst, self.client("operator") as operator:
+            query = checked(analyst.post("queries/", json=question))["id"]
+            checked(operator.post(f"queries/{query}/approve/", json={"reason": "a demonstration"}))
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                answer = analyst.get(f"queries/{query}/result/")
+                if answer.status_code != 202:
+                    return checked(answer)
+                time.sleep(min(float(answer.headers.get("Retry-After", 1)), 0.5))
+        raise StackError(f"no answer within {PATIENCE:g} s; the parties' logs are in {self.place.log}")
+
+    def client(self, account: str) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"{self.access['url']}/api/",
+            headers={"Authorization": f"Token {self.access['tokens'][account]}"},
+            timeout=30,
+            trust_env=False,
+        )
+
+    def show(self, result: dict[str, Any], truths: list[dict[str, Any]], mode: str) -> None:
+        if mode == "dp":
+            say(f"\nWith noise, epsilon {EPSILON} for the four lines together (the default):\n")
+        else:
+            say("\nWithout noise, on tables whose policy allows it (for tests and demonstrations):\n")
+        for statement, truth in zip(result["statements"], truths, strict=False):
+            for line in lines(statement, truth):
+                say(line)
+        say("")
+        self.failures += nonsense(result["statements"], truths, mode)
+
+    def close(self, whole: float) -> None:
+        say(f"[{whole:5.1f} s] in all\n")
+        for failure in self.failures:
+            say(f"FAILED: {failure}")
+        say("Where to look next:")
+        say("  make up                  the same stack, running on; accounts in var/access.json")
+        say("  samples/                 the made-up hospitals, their codebook, the four questions")
+        say("  docs/architecture.md     what just happened, and who saw what")
+        say(f"  {shorter(self.place.log)}             what portal and parties logged")
+
+
+def checked(answer: httpx.Response) -> dict[str, Any]:
+    if answer.is_success:
+        body: dict[str, Any] = answer.json()
+        return body
+    try:
+        problem = answer.json()
+        said = problem.get("detail") or problem.get("title") or problem.get("code")
+    except (ValueError, AttributeError):
+        said = answer.reason_phrase
+    raise StackError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {said}")
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
+
+
+def shorter(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
