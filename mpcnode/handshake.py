@@ -126,7 +126,7 @@ def handshake(
     ledger, seen  own ledger head, and each peer's as this party last saw it
     stored        H_c: a digest of everything stored under component c that the session reads
     timeout       seconds of silence that end it; `join_timeout` for the first flight, while the others start
-    Cost          four messages to each peer (1.6 KB, 1.2 KB, 80 and 112 bytes at n = 4), one signature, n - 1
+    Cost          four messages to each peer (about 1.8 KB, 1.2 KB, 80 and 80 bytes at n = 4), one signature, n - 1
                   verifications, n - 1 HPKE seals and openings, no round.
     Leaks         the hellos; ledger heads are hashes of a party's own lines.
     Raises        ProtocolAbort, and sends nothing more: "mismatch" (signature, seal, contribution, confirmation),
