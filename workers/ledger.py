@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     query TEXT NOT NULL, order_hash TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('OPEN', 'CLOSED')), outcome TEXT NOT NULL,
     session TEXT NOT NULL, opened INTEGER NOT NULL, abandoned INTEGER NOT NULL,
+    answer TEXT NOT NULL,                                    -- the last report, to be posted again
     PRIMARY KEY (nonce, attempt),
     CHECK (NOT (opened AND abandoned))  -- who signs ABANDON has not opened and never will
 ) STRICT;
@@ -160,21 +161,24 @@ class Ledger:
         with self._transaction() as db:
             self._flag(db, nonce, attempt, "abandoned")
 
-    def close(self, *, nonce: str, attempt: int, outcome: str) -> None:
-        """End an attempt: what is still RESERVED is returned, what is SPENT stays spent. Repeatable."""
-        with self._transaction() as db:
-            self._close(db, nonce, attempt, outcome)
+    def close(self, *, nonce: str, attempt: int, outcome: str, answer: str = "") -> None:
+        """End an attempt: what is still RESERVED is returned, what is SPENT stays spent. Repeatable.
 
-    def close_left_open(self) -> list[tuple[str, int]]:
-        """End the attempts that a killed process left open. Only while no other process runs one."""
+        answer  this party's last report on it, kept to be posted again.
+        """
         with self._transaction() as db:
-            rows = db.execute(
-                "SELECT nonce, attempt FROM attempts WHERE state = 'OPEN' ORDER BY nonce, attempt"
-            )
-            left = [(nonce, attempt) for nonce, attempt in rows]
-            for nonce, attempt in left:
-                self._close(db, nonce, attempt, "crashed")
-            return left
+            self._close(db, nonce, attempt, outcome, answer)
+
+    def left_open(self) -> list[dict[str, Any]]:
+        """The attempts that are open: running, or left by a killed process."""
+        with self._connection() as db:
+            rows = db.execute("SELECT * FROM attempts WHERE state = 'OPEN' ORDER BY nonce, attempt")
+            return [dict(row) for row in rows]
+
+    def spent(self, *, nonce: str, attempt: int) -> bool:
+        """Whether a debit of the attempt is SPENT: whether its READY may have left."""
+        with self._connection() as db:
+            return any(state == "SPENT" for *_, state in self._debits(db, nonce, attempt))
 
     def take_back(
         self, *, nonce: str, attempt: int, abandons: Mapping[int, str], others: Sequence[int]
@@ -320,7 +324,7 @@ class Ledger:
         if row is not None and row["state"] != "CLOSED":
             raise AttemptRefused(f"attempt {row['attempt']} of this order is still open")
         db.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, 'OPEN', '', '', 0, 0)",
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, 'OPEN', '', '', 0, 0, '')",
             (nonce, attempt, query, order_hash),
         )
 
@@ -346,7 +350,7 @@ class Ledger:
             "UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, charge.dataset)
         )
 
-    def _close(self, db: sqlite3.Connection, nonce: str, attempt: int, outcome: str) -> None:
+    def _close(self, db: sqlite3.Connection, nonce: str, attempt: int, outcome: str, answer: str) -> None:
         row = self._attempt(db, nonce, attempt)
         if row["state"] == "CLOSED":
             return
@@ -354,8 +358,8 @@ class Ledger:
             if state == "RESERVED":
                 self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
         db.execute(
-            "UPDATE attempts SET state = 'CLOSED', outcome = ? WHERE nonce = ? AND attempt = ?",
-            (outcome, nonce, attempt),
+            "UPDATE attempts SET state = 'CLOSED', outcome = ?, answer = ? WHERE nonce = ? AND attempt = ?",
+            (outcome, answer, nonce, attempt),
         )
 
     def _release(

@@ -95,9 +95,10 @@ def test_what_was_reserved_returns_on_close_and_what_was_spent_does_not(ledger):
     reserve(ledger, 2)
     spend(ledger, 2)
     ledger.close(nonce=nonce(2), attempt=1, outcome="timeout")
-    ledger.close(nonce=nonce(2), attempt=1, outcome="again")
+    ledger.close(nonce=nonce(2), attempt=1, outcome="again", answer="{}")
     assert ledger.balance(D1) == Balance(cap=10, reserved=0, spent=3, mode="dp")
-    assert ledger.attempt(nonce(2), 1)["outcome"] == "timeout"
+    kept = ledger.attempt(nonce(2), 1)
+    assert (kept["outcome"], kept["answer"]) == ("timeout", "")
     assert ledger.verify()[0] == 4
 
 
@@ -217,9 +218,13 @@ def test_attempts_of_a_killed_process_are_closed_and_only_what_was_not_spent_ret
     reserve(ledger, 1)
     reserve(ledger, 2)
     spend(ledger, 2)
-    assert ledger.close_left_open() == [(nonce(1), 1), (nonce(2), 1)]
+    left = ledger.left_open()
+    assert [(a["nonce"], a["query"]) for a in left] == [(nonce(1), "query-1"), (nonce(2), "query-2")]
+    assert [ledger.spent(nonce=a["nonce"], attempt=1) for a in left] == [False, True]
+    for one in left:
+        ledger.close(nonce=one["nonce"], attempt=1, outcome="crashed")
     assert ledger.balance(D1) == Balance(cap=10, reserved=0, spent=3, mode="dp")
-    assert ledger.close_left_open() == []
+    assert ledger.left_open() == []
     reserve(ledger, 1, attempt=2)
 
 
@@ -316,7 +321,8 @@ def test_kill_nine_during_commits_never_loses_a_spent_line(tmp_path):
         from pathlib import Path
         from workers.ledger import Ledger, Charge
         ledger, start = Ledger(Path({str(tmp_path / "party.sqlite3")!r})), int(sys.argv[1])
-        ledger.close_left_open()
+        for left in ledger.left_open():
+            ledger.close(nonce=left["nonce"], attempt=1, outcome="crashed")
         for number in range(start, start + 100000):
             charge = Charge(dataset="d1" * 16, micro_epsilon=1, cap=10**9)
             ledger.reserve(nonce=f"{{number:032x}}", attempt=1, query="q", order_hash="o", mode="dp", charges=[charge])
@@ -337,7 +343,8 @@ def test_kill_nine_during_commits_never_loses_a_spent_line(tmp_path):
         child.wait()
         child.stdout.close()
     ledger = Ledger(tmp_path / "party.sqlite3")
-    ledger.close_left_open()
+    for left in ledger.left_open():
+        ledger.close(nonce=left["nonce"], attempt=1, outcome="crashed")
     with sqlite3.connect(tmp_path / "party.sqlite3") as db:
         spent = {int(row[0], 16) for row in db.execute("SELECT nonce FROM lines WHERE event = 'SPENT'")}
     assert set(said) <= spent and len(spent) <= len(said) + 40

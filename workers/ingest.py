@@ -1,0 +1,82 @@
+"""From "there is a dataset for you" to a signed receipt, or a signed complaint and nothing kept.
+
+Repeating it is harmless: a dataset that is stored already gets its receipt again. A manifest that its provider
+signed anew for the same dataset replaces the old one only while nothing was ever charged to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from analytics.query.model import digest
+from mpcnode.errors import StoreError
+from mpcnode.store import Store
+from workers import bundle, report
+from workers.config import Config
+from workers.errors import BundleRejected
+from workers.keys import Keys
+from workers.ledger import Ledger
+from workers.portal_client import Portal
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = "0" * 64
+
+
+def ingest(
+    dataset_id: str, *, config: Config, keys: Keys, store: Store, ledger: Ledger, portal: Portal
+) -> str:
+    """Fetch, check and store this party's part of a dataset; report a receipt or a complaint.
+
+    Returns  "stored", "known" or the complaint's code.
+    Raises   PortalUnreachable; nothing is stored then, and the portal tells the party again.
+    """
+    served = portal.dataset(dataset_id)
+    manifest_hash = _hash(served.get("manifest"))
+    try:
+        outcome = _take(served, dataset_id, manifest_hash, config, keys, store, ledger, portal)
+    except BundleRejected as wrong:
+        log.warning("party %d: dataset %s rejected, %s: %s", config.party, dataset_id, wrong.code, wrong)
+        outcome, complaint = wrong.code, wrong.code
+    except StoreError as wrong:
+        log.error("party %d: dataset %s not stored: %s", config.party, dataset_id, wrong)
+        outcome, complaint = wrong.code, wrong.code
+    else:
+        portal.report(report.receipt(config.party, dataset_id, manifest_hash))
+        log.info("party %d: dataset %s %s", config.party, dataset_id, outcome)
+        return outcome
+    portal.report(report.complaint(config.party, dataset_id, manifest_hash, complaint))
+    return outcome
+
+
+def _take(
+    served: dict[str, Any],
+    dataset_id: str,
+    manifest_hash: str,
+    config: Config,
+    keys: Keys,
+    store: Store,
+    ledger: Ledger,
+    portal: Portal,
+) -> str:
+    if store.has(dataset_id) and digest(store.meta(dataset_id)["manifest"]) == manifest_hash:
+        return "known"
+    checked = bundle.check_served(served, dataset_id, config)
+    if (keys.seal_hex, keys.sign_hex) != (config.me.seal, config.me.sign):
+        raise BundleRejected("party_set", "party.json names other keys for this party than it has")
+    chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
+    opened = bundle.open_bundle(checked, chunks, config, keys)
+    if store.has(dataset_id):
+        if ledger.balance(dataset_id) is not None:
+            raise BundleRejected("conflict", "another manifest of this dataset was charged already")
+        store.destroy(dataset_id)
+    store.put(dataset_id, checked.meta(), checked.layout, opened.components)
+    return "stored"
+
+
+def _hash(manifest: Any) -> str:
+    try:
+        return digest(manifest) if isinstance(manifest, dict) else UNKNOWN
+    except (TypeError, ValueError, RecursionError):
+        return UNKNOWN

@@ -1,0 +1,245 @@
+"""May this party run this order? Every check it makes by itself, in this order, each with its own code.
+
+    bad_envelope          order, approval and both signatures are there
+    order_signature       the pinned portal key signed the order
+    approval_signature    the pinned portal key signed the approval
+    bad_order             the order's names and values are as they must be
+    not_approved          the approval is one, and says yes
+    approval_mismatch     it says yes to exactly this order
+    other_query           the order is the one the task named
+    too_many_attempts     the attempt is one of those the order allows
+    not_yet_valid, order_expired         by this party's clock, a minute's slack
+    unknown_dataset       every dataset is stored here
+    other_manifest        ... with the manifest hash and version that the order names
+    party_set, portal_key                each manifest names the pinned parties and the pinned portal
+    program_rejected      the text compiles here
+    plan_hash             ... to the plan that was approved
+    terms_differ          minimum cohort and epsilon of the order are the plan's
+    policy ...            each provider's policy allows the plan (codes of `analytics.query.policy`)
+    exact_off             exact answers only where this party's own configuration says so
+    floor_cohort, floor_epsilon          this party's own floors (no epsilon floor in exact mode)
+    attempt_seen, chain_mode, budget_exhausted   the ledger, in the transaction that reserves
+
+Nothing unsigned is looked at before the signatures; nothing is computed before the last check. Public: all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analytics.query.plan import DatasetFacts
+from analytics.query.plan import compile as compile_plan
+
+from analytics.query import approval, policy
+from analytics.query.errors import PolicyRefused, QueryError
+from analytics.query.model import Plan
+from analytics.query.order import CLOCK_SLACK, Approval, Order, OrderDataset, OrderRejected
+from analytics.query.schema import parse_codebook
+from mpcnode.errors import StoreError
+from mpcnode.store import Store
+from workers.config import Config
+from workers.errors import BundleRejected, LedgerError, Refused
+from workers.ledger import Charge, Ledger
+from workers.manifest import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mandate:
+    """An order that passed every check here: what to compute, and for whom it is reserved."""
+
+    order: Order
+    attempt: int
+    plan: Plan
+    facts: tuple[DatasetFacts, ...]
+
+    @property
+    def order_hash(self) -> str:
+        return self.order.hash
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """nonce and attempt: the name of this attempt in the ledger."""
+        return {"nonce": self.order.nonce, "attempt": self.attempt}
+
+
+def examine(
+    envelope: Mapping[str, Any],
+    *,
+    query: str,
+    attempt: int,
+    config: Config,
+    store: Store,
+    ledger: Ledger,
+    now: int | None = None,
+) -> Mandate:
+    """Make every check, reserve the budget, and return what to run.
+
+    Raises  Refused with the code of the first check that fails; nothing is reserved then.
+    """
+    now = int(time.time()) if now is None else now
+    check_envelope(envelope)
+    check_order_signature(envelope, config)
+    check_approval_signature(envelope, config)
+    order = check_order(envelope)
+    check_approved(check_approval(envelope), order)
+    check_query(order, query)
+    check_attempt(order, attempt)
+    check_time(order, now)
+    manifests = [check_dataset(dataset, store) for dataset in order.datasets]
+    for manifest in manifests:
+        check_world(manifest, config)
+    facts = tuple(facts_of(m, store) for m in manifests)
+    plan = check_program(order, facts)
+    check_plan_hash(order, plan)
+    check_terms(order, plan)
+    check_policy(plan, facts, now)
+    check_exact(plan, config)
+    check_floors(plan, config)
+    reserve(order, attempt, manifests, ledger)
+    return Mandate(order=order, attempt=attempt, plan=plan, facts=facts)
+
+
+def check_envelope(envelope: Mapping[str, Any]) -> None:
+    for name in ("order", "approval"):
+        _must(isinstance(envelope.get(name), dict), "bad_envelope", f"the envelope holds no {name}")
+        signature = envelope.get(f"{name}_signature")
+        _must(isinstance(signature, str), "bad_envelope", f"the envelope holds no signature of its {name}")
+
+
+def check_order_signature(envelope: Mapping[str, Any], config: Config) -> None:
+    _signed(envelope, "order", config)
+
+
+def check_approval_signature(envelope: Mapping[str, Any], config: Config) -> None:
+    _signed(envelope, "approval", config)
+
+
+def check_order(envelope: Mapping[str, Any]) -> Order:
+    try:
+        return Order.parse(envelope["order"])
+    except OrderRejected as wrong:
+        raise Refused("bad_order", str(wrong)) from None
+
+
+def check_approval(envelope: Mapping[str, Any]) -> Approval:
+    try:
+        return Approval.parse(envelope["approval"])
+    except OrderRejected as wrong:
+        raise Refused("not_approved", str(wrong)) from None
+
+
+def check_approved(yes: Approval, order: Order) -> None:
+    _must(yes.order_hash == order.hash, "approval_mismatch", "the approval is for another order")
+
+
+def check_query(order: Order, query: str) -> None:
+    _must(order.query == query, "other_query", "the order is for another query than the task")
+
+
+def check_attempt(order: Order, attempt: int) -> None:
+    _must(1 <= attempt <= order.max_attempts, "too_many_attempts",
+          f"attempt {attempt} of an order that allows {order.max_attempts}")  # fmt: skip
+
+
+def check_time(order: Order, now: int) -> None:
+    _must(now >= order.not_before - CLOCK_SLACK, "not_yet_valid", "the order is not valid yet")
+    _must(now <= order.expires + CLOCK_SLACK, "order_expired", "the order has expired")
+
+
+def check_dataset(dataset: OrderDataset, store: Store) -> Manifest:
+    """The manifest of a dataset that is stored here, if it is the one the order names."""
+    try:
+        meta = store.meta(dataset.id)
+        manifest = Manifest.parse(meta["manifest"], meta["signature"])
+    except (StoreError, BundleRejected) as wrong:
+        raise Refused("unknown_dataset", str(wrong)) from None
+    same = (manifest.hash, manifest.version) == (dataset.manifest_hash, dataset.version)
+    _must(same, "other_manifest", f"dataset {dataset.id} is stored here with another manifest")
+    return manifest
+
+
+def check_world(manifest: Manifest, config: Config) -> None:
+    try:
+        manifest.check_world(config)
+    except BundleRejected as wrong:
+        raise Refused(wrong.code, str(wrong)) from None
+
+
+def facts_of(manifest: Manifest, store: Store) -> DatasetFacts:
+    """What the compiler may know of a dataset: public facts of its manifest and codebook."""
+    return DatasetFacts(
+        id=manifest.dataset,
+        version=manifest.version,
+        manifest_hash=manifest.hash,
+        capacity=manifest.capacity,
+        schema=parse_codebook(store.meta(manifest.dataset)["codebook"]),
+        policy=manifest.policy,
+    )
+
+
+def check_program(order: Order, facts: Sequence[DatasetFacts]) -> Plan:
+    try:
+        return compile_plan(order.program, facts, order.micro_epsilon, order.mode)
+    except QueryError as wrong:
+        raise Refused("program_rejected", f"{wrong.code}: {wrong}") from None
+
+
+def check_plan_hash(order: Order, plan: Plan) -> None:
+    _must(plan.hash == order.plan_hash, "plan_hash", "the text compiles to another plan than was approved")
+
+
+def check_terms(order: Order, plan: Plan) -> None:
+    signed = (order.mode, order.minimum_cohort, order.micro_epsilon)
+    compiled = (plan.mode, plan.minimum_cohort, plan.micro_epsilon)
+    _must(
+        signed == compiled, "terms_differ", "mode, minimum cohort or epsilon of the order are not the plan's"
+    )
+
+
+def check_policy(plan: Plan, facts: Sequence[DatasetFacts], now: int) -> None:
+    try:
+        policy.check(plan, facts, now)
+    except PolicyRefused as wrong:
+        raise Refused(wrong.code, str(wrong)) from None
+
+
+def check_exact(plan: Plan, config: Config) -> None:
+    _must(plan.mode != "exact" or config.exact, "exact_off", "this party gives no exact answers")
+
+
+def check_floors(plan: Plan, config: Config) -> None:
+    floors = config.floors
+    _must(plan.minimum_cohort >= floors.minimum_cohort, "floor_cohort",
+          f"a minimum cohort of {plan.minimum_cohort} is below this party's {floors.minimum_cohort}")  # fmt: skip
+    _must(plan.mode == "exact" or plan.micro_epsilon <= floors.micro_epsilon_per_query, "floor_epsilon",
+          f"{plan.micro_epsilon} micro-epsilon is above this party's {floors.micro_epsilon_per_query}")  # fmt: skip
+
+
+def reserve(order: Order, attempt: int, manifests: Sequence[Manifest], ledger: Ledger) -> None:
+    """Accept the attempt and reserve its debit of every dataset, or nothing."""
+    charges = [
+        Charge(dataset=m.dataset, micro_epsilon=order.micro_epsilon, cap=int(m.policy["micro_epsilon"]))
+        for m in manifests
+    ]
+    try:
+        ledger.reserve(
+            nonce=order.nonce, attempt=attempt, query=order.query, order_hash=order.hash,
+            mode=order.mode, charges=charges,
+        )  # fmt: skip
+    except LedgerError as wrong:
+        raise Refused(wrong.code, str(wrong)) from None
+
+
+def _signed(envelope: Mapping[str, Any], name: str, config: Config) -> None:
+    try:
+        approval.verify(envelope[name], envelope[f"{name}_signature"], config.portal_sign)
+    except approval.BadSignature:
+        raise Refused(f"{name}_signature", f"the pinned portal key did not sign the {name}") from None
+
+
+def _must(holds: bool, code: str, message: str) -> None:
+    if not holds:
+        raise Refused(code, message)
