@@ -1,0 +1,1 @@
+"""People, their one role, their organisation, their tokens."""

@@ -1,0 +1,114 @@
+"""What parties fetch and post. They have keys, not accounts."""
+
+import json
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.generics import get_object_or_404
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from portal.api import serializers
+from portal.api.authentication import PartyAuthentication
+from portal.api.permissions import IsThatParty
+from portal.api.renderers import BytesRenderer, JSONRenderer
+from portal.keys import portal_public
+from portal.queries import actions, attempts
+from portal.queries import reports as posted
+from portal.queries.models import Query, State
+from portal.registry import bundles, parties
+from portal.registry.models import PARTIES, Chunk, Dataset, DatasetState
+
+
+class Parties(APIView):
+    """The four parties' public keys and how they are, and the portal's own key."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(responses=serializers.PartiesSerializer)
+    def get(self, request: Any) -> Response:
+        return Response({"parties": parties.listing(), "portal": portal_public()})
+
+
+class Reports(APIView):
+    """A party's signed report; the signature in the body is all the authority it needs."""
+
+    permission_classes = [AllowAny]
+    authentication_classes = []
+    throttle_scope = "reports"
+    body_limit = 4 * 1024 * 1024
+
+    @extend_schema(request=serializers.ReportSerializer, responses=serializers.AcceptedSerializer)
+    def post(self, request: Any, party: int) -> Response:
+        if party >= PARTIES:
+            raise NotFound
+        return Response({"accepted": posted.accept(posted.read(party, request.data))})
+
+
+class _ForParty(APIView):
+    authentication_classes = [PartyAuthentication]
+    permission_classes = [IsThatParty]
+    throttle_classes = []
+
+
+def _uploaded(pk: str) -> Dataset:
+    """A dataset whose bundles are complete."""
+    return get_object_or_404(Dataset.objects.exclude(state=DatasetState.UPLOADING), pk=pk)
+
+
+class PartyDataset(_ForParty):
+    """Manifest, signature, codebook and the number of chunks of this party's bundle."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Any, party: int, pk: str) -> Response:
+        dataset = _uploaded(pk)
+        return Response(
+            {
+                "manifest": json.loads(dataset.manifest),
+                "signature": dataset.signature,
+                "codebook": json.loads(dataset.codebook),
+                "state": dataset.state,
+                "chunks": dataset.chunks.filter(party=party).count(),
+            }
+        )
+
+
+class PartyChunk(_ForParty):
+    """One sealed chunk."""
+
+    renderer_classes = [BytesRenderer, JSONRenderer]
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Any, party: int, pk: str, chunk: int) -> HttpResponse:
+        found = get_object_or_404(
+            Chunk.objects.select_related("dataset"), dataset=_uploaded(pk), party=party, number=chunk
+        )
+        return HttpResponse(bundles.read(found), content_type="application/octet-stream")
+
+
+class PartyOrder(_ForParty):
+    """The signed order and approval of a running query, and which attempt it is."""
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Any, party: int, pk: Any) -> Response:
+        query = get_object_or_404(
+            Query.objects.select_related("order").filter(state=State.RUNNING, order__isnull=False), pk=pk
+        )
+        attempt = attempts.running_attempt(query)
+        if attempt is None:
+            raise NotFound
+        datasets = [
+            {
+                "id": d.pk,
+                "version": d.version,
+                "manifest": json.loads(d.manifest),
+                "signature": d.signature,
+                "codebook": json.loads(d.codebook),
+            }
+            for d in query.datasets.order_by("pk")
+        ]
+        return Response({**actions.signed_by_portal(query), "attempt": attempt.number, "datasets": datasets})

@@ -1,0 +1,214 @@
+"""Questions: preview, submit, look, decide, withdraw, read the answer."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils.http import parse_etags
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import generics, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from portal.accounts.models import Role
+from portal.api import serializers
+from portal.api.errors import problem
+from portal.api.permissions import EVERY_ROLE, ByRole, may_read_answer, visible_datasets, visible_queries
+from portal.budgets.actions import decimal_text
+from portal.queries import actions, release
+from portal.queries.compiling import Prepared, prepare
+from portal.queries.models import Query, State
+from portal.registry.models import Dataset, DatasetState
+
+RETRY_AFTER = "1"
+BODY_LIMIT = 512 * 1024  # 64 KiB of text, escaped
+
+
+def _asked(request: Any) -> dict[str, Any]:
+    """A validated request, its ids replaced by datasets that this person may ask about."""
+    serializer = serializers.RequestSerializer(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    asked = dict(serializer.validated_data)
+    asked["datasets"] = _datasets(request.user, asked["datasets"])
+    return asked
+
+
+def _datasets(user: Any, ids: list[str]) -> list[Dataset]:
+    found = {d.pk: d for d in visible_datasets(user).filter(pk__in=ids, state=DatasetState.READY)}
+    absent = [i for i in ids if i not in found]
+    if absent:
+        raise ValidationError(
+            {"datasets": [f"There is no dataset {i} that you may ask about." for i in absent]}
+        )
+    return [found[i] for i in ids]
+
+
+class Preview(APIView):
+    """The plan of a question: what it would release, cost and err by. Nothing is kept or charged."""
+
+    permission_classes = [ByRole]
+    roles = {"POST": frozenset({Role.ANALYST})}
+    throttle_scope = "compile"
+    body_limit = BODY_LIMIT
+
+    @extend_schema(request=serializers.RequestSerializer, responses=serializers.PreviewSerializer)
+    def post(self, request: Any) -> Response:
+        prepared = prepare(**_asked(request))
+        return Response(self._shown(prepared))
+
+    def _shown(self, prepared: Prepared) -> dict[str, Any]:
+        plan = prepared.plan
+        query = Query(plan_hash=plan.hash)
+        return {
+            "program": prepared.program,
+            "datasets": [d.pk for d in prepared.datasets],
+            "epsilon": decimal_text(plan.micro_epsilon),
+            "mode": plan.mode,
+            "plan": prepared.described(),
+            "plan_hash": plan.hash,
+            "stored": release.stored_answer(query) is not None,
+        }
+
+
+@extend_schema_view(
+    get=extend_schema(responses=serializers.QuerySerializer(many=True)),
+    post=extend_schema(
+        request=serializers.RequestSerializer, responses={201: serializers.QueryDetailSerializer}
+    ),
+)
+class Queries(generics.ListAPIView):
+    """Questions that you may see, newest first; a new question."""
+
+    permission_classes = [ByRole]
+    roles = {"GET": EVERY_ROLE, "POST": frozenset({Role.ANALYST})}
+    filterset_fields = ["state", "mode"]
+    body_limit = BODY_LIMIT
+    queryset = Query.objects.none()
+
+    def get_throttles(self) -> list[Any]:
+        # Only submitting compiles.
+        self.throttle_scope = "compile" if self.request.method == "POST" else None
+        return super().get_throttles()
+
+    def get_queryset(self) -> Any:
+        return (
+            visible_queries(self.request.user).select_related("analyst").prefetch_related("parts", "attempts")
+        )
+
+    def get_serializer_class(self) -> Any:
+        if getattr(self.request.user, "role", "") == Role.PROVIDER:
+            return serializers.QueryForProviderSerializer
+        return serializers.QuerySerializer
+
+    def post(self, request: Any) -> Response:
+        query = actions.submit(analyst=request.user, **_asked(request))
+        body = serializers.QueryDetailSerializer(query).data
+        return Response(
+            body, status=status.HTTP_201_CREATED, headers={"Location": f"/api/queries/{query.pk}/"}
+        )
+
+
+class QueryDetail(generics.RetrieveAPIView):
+    """One question, its plan and what happened to it."""
+
+    permission_classes = [ByRole]
+    roles = {"GET": EVERY_ROLE}
+    queryset = Query.objects.none()
+
+    def get_queryset(self) -> Any:
+        return (
+            visible_queries(self.request.user)
+            .select_related("analyst")
+            .prefetch_related("parts", "attempts", "events")
+        )
+
+    def get_serializer_class(self) -> Any:
+        if getattr(self.request.user, "role", "") == Role.PROVIDER:
+            return serializers.QueryForProviderSerializer
+        return serializers.QueryDetailSerializer
+
+
+class _Decision(APIView):
+    """Shared by approve, refuse and withdraw: find the query, act, show it."""
+
+    permission_classes = [ByRole]
+
+    def act(self, query: Query, user: Any, reason: str) -> None:
+        raise NotImplementedError
+
+    @extend_schema(request=serializers.ReasonSerializer, responses=serializers.QueryDetailSerializer)
+    def post(self, request: Any, pk: Any) -> Response:
+        query = get_object_or_404(visible_queries(request.user), pk=pk)
+        serializer = serializers.ReasonSerializer(data=request.data if request.data is not None else {})
+        serializer.is_valid(raise_exception=True)
+        self.act(query, request.user, serializer.validated_data["reason"])
+        query.refresh_from_db()
+        return Response(serializers.QueryDetailSerializer(query).data)
+
+
+class Approve(_Decision):
+    """Yes: the budget is reserved, the order signed, the parties will compute."""
+
+    roles = {"POST": frozenset({Role.OPERATOR})}
+
+    def act(self, query: Query, user: Any, reason: str) -> None:
+        actions.approve(query=query, by=user, reason=reason)
+
+
+class Refuse(_Decision):
+    """No, with a reason."""
+
+    roles = {"POST": frozenset({Role.OPERATOR})}
+
+    def act(self, query: Query, user: Any, reason: str) -> None:
+        actions.refuse(query=query, by=user, reason=reason)
+
+
+class Withdraw(_Decision):
+    """The asker takes it back before it runs."""
+
+    roles = {"POST": frozenset({Role.ANALYST})}
+
+    def act(self, query: Query, user: Any, reason: str) -> None:
+        actions.withdraw(query=query, by=user, reason=reason)
+
+
+class ResultView(APIView):
+    """The answer: the same bytes every time, with an ETag; 202 while it is not there yet."""
+
+    permission_classes = [ByRole]
+    roles = {"GET": EVERY_ROLE}
+
+    @extend_schema(
+        parameters=[OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, required=False)],
+        responses={
+            200: serializers.ResultSerializer,
+            202: serializers.WaitSerializer,
+            304: OpenApiResponse(description="the answer that you have"),
+            409: OpenApiResponse(description="refused, withdrawn or aborted"),
+        },
+    )
+    def get(self, request: Any, pk: Any) -> HttpResponse:
+        query = get_object_or_404(visible_queries(request.user), pk=pk)
+        if not may_read_answer(request.user, query):
+            self.permission_denied(request, message="You may see this query, not its answer.")
+        if query.state == State.RELEASED:
+            return self._answer(request, query)
+        if query.state in (State.REFUSED, State.WITHDRAWN, State.ABORTED):
+            code = query.state.lower()
+            detail = query.reason or f"The query is {code}."
+            more = {"query": str(query.pk), "abort_code": query.code or None}
+            return Response(problem(code, detail, 409, **more), status=409)
+        waiting = {"query": str(query.pk), "state": query.state}
+        return Response(
+            waiting, status=202, headers={"Retry-After": RETRY_AFTER, "Cache-Control": "no-store"}
+        )
+
+    def _answer(self, request: Any, query: Query) -> HttpResponse:
+        result = query.result
+        headers = {"ETag": f'"{result.etag}"', "Cache-Control": "private, no-cache"}
+        known = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+        if "*" in known or f'"{result.etag}"' in [tag.removeprefix("W/") for tag in known]:
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(result.body.encode(), content_type="application/json", headers=headers)

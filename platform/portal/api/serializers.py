@@ -1,0 +1,354 @@
+"""What goes in and out, and nothing else: every field is named here."""
+
+import json
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from portal.accounts.models import Role
+from portal.audit.models import Event
+from portal.budgets.actions import decimal_text
+from portal.budgets.models import Account
+from portal.queries.compiling import LONGEST_PROGRAM
+from portal.queries.models import Mode, Query, QueryEvent
+from portal.registry import bundles
+from portal.registry.models import Dataset, Receipt
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
+class ProgramField(serializers.Field):
+    """Text of at most 64 KiB, or the same question as JSON."""
+
+    def to_internal_value(self, data: Any) -> str | dict[str, Any]:
+        if isinstance(data, dict):
+            return data
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Text or an object is needed.")
+        if not data.strip():
+            raise serializers.ValidationError("The program is empty.")
+        if len(data.encode()) > LONGEST_PROGRAM:
+            raise serializers.ValidationError(f"A program has at most {LONGEST_PROGRAM} bytes.")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class RequestSerializer(serializers.Serializer):
+    """A question: program, datasets, epsilon (decimal text or number; not needed in exact mode), mode."""
+
+    program = ProgramField()
+    datasets = serializers.ListField(
+        child=serializers.RegexField(
+            r"^[0-9a-f]{32}\Z", error_messages={"invalid": "A dataset id is 32 hex digits."}
+        ),
+        min_length=1,
+        max_length=16,
+    )
+    epsilon = serializers.DecimalField(
+        max_digits=18, decimal_places=12, required=False, allow_null=True, default=None
+    )
+    mode = serializers.ChoiceField(choices=Mode.choices, default=Mode.DP)
+
+    def validate_datasets(self, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise serializers.ValidationError("Name each dataset once.")
+        return value
+
+
+class ReasonSerializer(serializers.Serializer):
+    reason = serializers.CharField(max_length=4096, required=False, allow_blank=True, default="")
+
+
+class EventSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = QueryEvent
+        fields = ["time", "was", "now", "by", "reason"]
+        read_only_fields = fields
+
+
+class QuerySerializer(serializers.ModelSerializer):
+    """A query as its asker, operators and auditors see it."""
+
+    datasets = serializers.SerializerMethodField()
+    epsilon = serializers.SerializerMethodField()
+    plan = serializers.JSONField(source="description", read_only=True)
+    analyst = serializers.CharField(source="analyst.username", read_only=True)
+    released = serializers.DateTimeField(source="released_at", read_only=True)
+    approved = serializers.DateTimeField(source="approved_at", read_only=True)
+    attempts = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Query
+        fields = [
+            "id",
+            "state",
+            "program",
+            "datasets",
+            "epsilon",
+            "mode",
+            "plan",
+            "plan_hash",
+            "analyst",
+            "created",
+            "approved",
+            "approved_by",
+            "released",
+            "reason",
+            "code",
+            "attempts",
+        ]
+        read_only_fields = fields
+
+    def get_datasets(self, query: Query) -> list[str]:
+        return [part.dataset_id for part in query.parts.all()]
+
+    def get_epsilon(self, query: Query) -> str:
+        return decimal_text(query.micro_epsilon)
+
+    @extend_schema_field(
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "integer"},
+                    "state": {"type": "string"},
+                    "code": {"type": "string"},
+                },
+            },
+        }
+    )
+    def get_attempts(self, query: Query) -> list[dict[str, Any]]:
+        return [{"number": a.number, "state": a.state, "code": a.code} for a in query.attempts.all()]
+
+
+class QueryForProviderSerializer(QuerySerializer):
+    """A query as a provider of one of its datasets sees it: that it was asked, what, and what it costs."""
+
+    class Meta(QuerySerializer.Meta):
+        fields = ["id", "state", "program", "datasets", "epsilon", "mode", "created", "released"]
+        read_only_fields = fields
+
+
+class QueryDetailSerializer(QuerySerializer):
+    events = EventSerializer(many=True, read_only=True)
+
+    class Meta(QuerySerializer.Meta):
+        fields = [*QuerySerializer.Meta.fields, "events"]
+        read_only_fields = fields
+
+
+class PreviewSerializer(serializers.Serializer):
+    program = serializers.CharField()
+    datasets = serializers.ListField(child=serializers.CharField())
+    epsilon = serializers.CharField()
+    mode = serializers.CharField()
+    plan = serializers.JSONField()
+    plan_hash = serializers.CharField()
+    stored = serializers.BooleanField(
+        help_text="an identical plan was answered: the answer would cost nothing"
+    )
+
+
+class ResultSerializer(serializers.Serializer):
+    """Only for the OpenAPI document: the kept text itself is served."""
+
+    query = serializers.UUIDField()
+    mode = serializers.CharField()
+    epsilon = serializers.CharField()
+    charged = serializers.CharField()
+    stored_from = serializers.UUIDField(allow_null=True)
+    datasets = serializers.ListField(child=serializers.CharField())
+    plan_hash = serializers.CharField()
+    statements = serializers.ListField(child=serializers.DictField())
+    integers = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+    signatures = serializers.ListField(child=serializers.DictField())
+
+
+class WaitSerializer(serializers.Serializer):
+    query = serializers.UUIDField()
+    state = serializers.CharField()
+
+
+class ReceiptSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Receipt
+        fields = ["party", "manifest_hash", "signature", "time"]
+        read_only_fields = fields
+
+
+class DatasetSerializer(serializers.ModelSerializer):
+    """Public facts of a dataset. `capacity` is public; the number of patients is nowhere."""
+
+    provider = serializers.CharField(source="provider.name", read_only=True)
+    facts = serializers.SerializerMethodField()
+    columns = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Dataset
+        fields = [
+            "id",
+            "title",
+            "provider",
+            "state",
+            "version",
+            "capacity",
+            "mode",
+            "columns",
+            "facts",
+            "created",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_facts(self, dataset: Dataset) -> Any:
+        return json.loads(dataset.codebook).get("facts", {})
+
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
+    def get_columns(self, dataset: Dataset) -> list[str]:
+        return [field["name"] for field in json.loads(dataset.codebook)["fields"]]
+
+
+class DatasetDetailSerializer(DatasetSerializer):
+    codebook = serializers.SerializerMethodField()
+    policy = serializers.SerializerMethodField()
+    manifest = serializers.SerializerMethodField()
+    receipts = serializers.SerializerMethodField()
+    complaints = serializers.SerializerMethodField()
+    uploaded = serializers.SerializerMethodField()
+
+    class Meta(DatasetSerializer.Meta):
+        fields = [
+            *DatasetSerializer.Meta.fields,
+            "codebook",
+            "policy",
+            "manifest",
+            "manifest_hash",
+            "signature",
+            "receipts",
+            "complaints",
+            "uploaded",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_codebook(self, dataset: Dataset) -> Any:
+        return json.loads(dataset.codebook)
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_policy(self, dataset: Dataset) -> Any:
+        return json.loads(dataset.manifest)["policy"]
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_manifest(self, dataset: Dataset) -> Any:
+        return json.loads(dataset.manifest)
+
+    @extend_schema_field(ReceiptSerializer(many=True))
+    def get_receipts(self, dataset: Dataset) -> Any:
+        return ReceiptSerializer(self._current(dataset, code=""), many=True).data
+
+    @extend_schema_field({"type": "array", "items": {"type": "object"}})
+    def get_complaints(self, dataset: Dataset) -> list[dict[str, Any]]:
+        return [{"party": r.party, "code": r.code, "time": r.time} for r in self._current(dataset, code=None)]
+
+    @extend_schema_field({"type": "array", "items": {"type": "object"}})
+    def get_uploaded(self, dataset: Dataset) -> list[dict[str, int]]:
+        """Per party: chunks that are here, chunks its bundle has (0: not known yet)."""
+        counts = bundles.counts(dataset)
+        return [{"party": n, "present": here, "chunks": of} for n, (here, of) in enumerate(counts)]
+
+    def _current(self, dataset: Dataset, code: str | None) -> list[Receipt]:
+        rows = dataset.receipts.filter(manifest_hash=dataset.manifest_hash)
+        return list(rows.filter(code=code) if code is not None else rows.exclude(code=""))
+
+
+class ManifestRequestSerializer(serializers.Serializer):
+    """Structure is checked by the manifest's and the codebook's own rules."""
+
+    manifest = serializers.DictField()
+    signature = serializers.RegexField(r"^[0-9a-f]{128}\Z")
+    codebook = serializers.DictField()
+
+
+class BudgetSerializer(serializers.ModelSerializer):
+    dataset = serializers.CharField(source="dataset_id")
+    total = serializers.SerializerMethodField()
+    spent = serializers.SerializerMethodField()
+    reserved = serializers.SerializerMethodField()
+    left = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Account
+        fields = ["dataset", "total", "spent", "reserved", "left"]
+        read_only_fields = fields
+
+    def get_total(self, account: Account) -> str:
+        return decimal_text(account.total)
+
+    def get_spent(self, account: Account) -> str:
+        return decimal_text(account.spent)
+
+    def get_reserved(self, account: Account) -> str:
+        return decimal_text(account.reserved)
+
+    def get_left(self, account: Account) -> str:
+        return decimal_text(account.left)
+
+
+class AuditSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Event
+        fields = ["id", "time", "kind", "by", "subject", "detail"]
+        read_only_fields = fields
+
+
+class PartySerializer(serializers.Serializer):
+    party = serializers.IntegerField()
+    seal = serializers.CharField()
+    sign = serializers.CharField()
+    fingerprint = serializers.CharField()
+    state = serializers.CharField()
+    last_seen_seconds = serializers.IntegerField(allow_null=True)
+    code_version = serializers.CharField(allow_null=True)
+    busy = serializers.BooleanField(allow_null=True)
+
+
+class PortalKeySerializer(serializers.Serializer):
+    sign = serializers.CharField()
+    fingerprint = serializers.CharField()
+
+
+class PartiesSerializer(serializers.Serializer):
+    parties = PartySerializer(many=True)
+    portal = PortalKeySerializer()
+
+
+class ReportSerializer(serializers.Serializer):
+    report = serializers.DictField()
+    signature = serializers.CharField()
+    integers = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()), required=False
+    )
+
+
+class AcceptedSerializer(serializers.Serializer):
+    accepted = serializers.BooleanField(help_text="false: it was known already")
+
+
+class LoginSerializer(serializers.Serializer):
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=1024, trim_whitespace=False)
+
+
+class TokenSerializer(serializers.Serializer):
+    token = serializers.CharField()
+    expiry = serializers.DateTimeField(allow_null=True)
+
+
+class MeSerializer(serializers.Serializer):
+    username = serializers.CharField()
+    role = serializers.ChoiceField(choices=Role.choices)
+    organisation = serializers.CharField(allow_null=True)

@@ -1,0 +1,1 @@
+"""Events as text: they outlive what they describe."""

@@ -1,0 +1,12 @@
+from django.contrib import admin
+
+from portal.audit.models import Event
+from portal.readonly import ReadOnlyAdmin
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ["time", "kind", "subject", "by"]
+    list_filter = ["kind"]
+    search_fields = ["subject", "by"]
+    fields = ["time", "kind", "by", "subject", "detail"]

@@ -1,0 +1,13 @@
+"""The database itself refuses to change or delete these lines."""
+
+from django.db import migrations
+
+from portal.audit.guard import append_only
+
+
+class Migration(migrations.Migration):
+    dependencies = [("audit", "0001_initial")]
+
+    operations = [
+        append_only("audit_event"),
+    ]

@@ -1,0 +1,1 @@
+"""Each dataset's privacy account: reserved at approval, spent or returned attempt by attempt."""

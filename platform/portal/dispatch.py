@@ -1,0 +1,111 @@
+"""The only module that talks to Celery and Redis: orders leave here, by task name, one queue a party.
+
+A message carries ids and nothing else: it is a hint, the signed order is the authority. Broker trouble is
+told to the caller as `BrokerDown`; whatever was not sent is sent again from the rows.
+"""
+
+from functools import lru_cache
+from typing import Any, Protocol
+
+from celery import Celery
+from django.conf import settings
+from kombu.exceptions import KombuError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from portal.registry.models import PARTIES
+
+QUEUE = "jobs"
+CANCEL_SECONDS = 60
+
+
+class BrokerDown(Exception):
+    """Redis does not answer now."""
+
+    code = "broker_down"
+
+
+class Sender(Protocol):
+    """What the dispatcher needs of the outside; the tests have one that only records."""
+
+    def run(self, query: str, attempt: int) -> None: ...
+
+    def ingest(self, dataset: str, party: int) -> None: ...
+
+    def cancel(self, query: str) -> None: ...
+
+    def clear_cancel(self, query: str) -> None: ...
+
+
+class CelerySender:
+    """Sends through Celery to each party's own key prefix."""
+
+    def run(self, query: str, attempt: int) -> None:
+        """Tell all parties to run an attempt. Raises BrokerDown."""
+        for party in range(PARTIES):
+            _send(
+                party,
+                "workers.run",
+                {"query": query, "attempt": attempt},
+                expires=settings.FOURFOLD_ATTEMPT_TIMEOUT,
+            )
+
+    def ingest(self, dataset: str, party: int) -> None:
+        """Tell a party to open its bundle. Raises BrokerDown."""
+        _send(party, "workers.ingest", {"dataset": dataset})
+
+    def cancel(self, query: str) -> None:
+        """Parties that wait for each other look for this key. Raises BrokerDown."""
+        try:
+            _redis(settings.REDIS_URL).set(f"cancel:{query}", "1", ex=CANCEL_SECONDS)
+        except RedisError as wrong:
+            raise BrokerDown(type(wrong).__name__) from None
+
+    def clear_cancel(self, query: str) -> None:
+        """A new attempt is not the cancelled one. Raises BrokerDown."""
+        try:
+            _redis(settings.REDIS_URL).delete(f"cancel:{query}")
+        except RedisError as wrong:
+            raise BrokerDown(type(wrong).__name__) from None
+
+
+def broker_answers() -> bool:
+    """Whether Redis answers within a second."""
+    try:
+        return bool(_redis(settings.REDIS_URL).ping())
+    except (RedisError, OSError, ValueError):
+        return False
+
+
+def _send(party: int, task: str, payload: dict[str, Any], **options: Any) -> None:
+    try:
+        _app(party, settings.REDIS_URL).send_task(
+            task, kwargs=payload, queue=QUEUE, ignore_result=True, retry=False, **options
+        )
+    except (KombuError, RedisError, OSError) as wrong:
+        raise BrokerDown(type(wrong).__name__) from None
+
+
+@lru_cache(maxsize=16)
+def _app(party: int, url: str) -> Celery:
+    app = Celery(f"portal-p{party}", broker=url, backend=None, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        worker_send_task_events=False,
+        broker_connection_timeout=2,
+        broker_transport_options={
+            "global_keyprefix": f"p{party}:",
+            "visibility_timeout": 3600,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+        },
+    )
+    return app
+
+
+@lru_cache(maxsize=4)
+def _redis(url: str) -> Redis:
+    return Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=None)

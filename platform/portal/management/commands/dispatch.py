@@ -1,0 +1,22 @@
+"""`manage.py dispatch`: the dispatcher process of the portal."""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from portal.queries import dispatcher
+
+
+class Command(BaseCommand):
+    help = "Send approved queries to the parties, one after another, until SIGTERM."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stopped = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopped.set())
+        try:
+            dispatcher.run(stopped=stopped, sleep=stopped.wait)
+        except dispatcher.AnotherDispatcher:
+            raise CommandError("another dispatcher runs already") from None

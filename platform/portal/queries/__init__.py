@@ -1,0 +1,1 @@
+"""The life of a query: submitted, approved, run in attempts, released."""

@@ -1,0 +1,197 @@
+"""What people do to a query: submit, approve, refuse, withdraw. Each is one transaction."""
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from analytics.query.model import canonical
+from analytics.query.order import Approval, OrderDataset
+from analytics.query.order import Order as OrderBody
+from portal.accounts.models import Role, User
+from portal.budgets import actions as budgets
+from portal.keys import portal_sign
+from portal.queries import release
+from portal.queries.compiling import Prepared, prepare
+from portal.queries.models import Order, Query, QueryDataset, State
+from portal.queries.states import IllegalMove, move, note
+from portal.registry.models import Dataset, DatasetState
+
+LONGEST_REASON = 4096
+
+
+class NotAllowed(Exception):
+    """This person may not do this to this query."""
+
+    code = "not_allowed"
+
+
+class ReasonNeeded(Exception):
+    """A refusal says why."""
+
+    code = "reason_needed"
+
+
+def submit(
+    *,
+    analyst: User,
+    program: str | dict[str, Any],
+    datasets: Sequence[Dataset],
+    epsilon: Decimal | None,
+    mode: str,
+) -> Query:
+    """A new query; RELEASED at once, at no charge, when an identical plan was answered before.
+
+    Raises  as `compiling.prepare`.
+    """
+    prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode)
+    return keep(analyst=analyst, prepared=prepared)
+
+
+@transaction.atomic
+def keep(*, analyst: User, prepared: Prepared) -> Query:
+    """Write the rows of a submission."""
+    plan = prepared.plan
+    query = Query.objects.create(
+        analyst=analyst,
+        program=prepared.program,
+        mode=plan.mode,
+        micro_epsilon=plan.micro_epsilon,
+        minimum_cohort=plan.minimum_cohort,
+        plan=plan.public(),
+        plan_hash=plan.hash,
+        description=prepared.described(),
+    )
+    QueryDataset.objects.bulk_create(QueryDataset(query=query, dataset=d) for d in prepared.datasets)
+    note(query, was="", now=State.SUBMITTED, by=analyst.username)
+    if earlier := release.stored_answer(query):
+        release.release_stored(query, earlier)
+    return query
+
+
+def approve(*, query: Query, by: User, reason: str = "") -> None:
+    """The operator's yes: budget is reserved of every dataset, order and approval are signed.
+
+    Raises  NotAllowed unless `by` is an operator and not the asker; IllegalMove; BudgetExhausted.
+    """
+    _must_decide(query, by)
+    reason = reason.strip()[:LONGEST_REASON]
+    with transaction.atomic():
+        query = _locked(query)
+        if earlier := release.stored_answer(query):
+            release.release_stored(query, earlier)
+            return
+        datasets = list(query.datasets.order_by("pk"))
+        gone = [d.pk for d in datasets if d.state != DatasetState.READY]
+        if gone:
+            raise IllegalMove(f"dataset {gone[0]} is no longer ready")
+        other = [d for d in datasets if d.mode not in ("", query.mode)]
+        if other:
+            raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
+        attempts = _reserve(query, [d.pk for d in datasets])
+        _sign(query, datasets, attempts=attempts, by=by.username, reason=reason)
+        move(
+            query,
+            State.APPROVED,
+            by=by.username,
+            reason=reason,
+            approved_at=timezone.now(),
+            approved_by=by.username,
+        )
+
+
+def refuse(*, query: Query, by: User, reason: str) -> None:
+    """The operator's no. Raises NotAllowed, ReasonNeeded, IllegalMove."""
+    _must_decide(query, by)
+    reason = reason.strip()[:LONGEST_REASON]
+    if not reason:
+        raise ReasonNeeded("a refusal needs a reason")
+    move(query, State.REFUSED, by=by.username, reason=reason)
+
+
+def withdraw(*, query: Query, by: User, reason: str = "") -> None:
+    """The asker takes the query back before it runs; what was reserved returns. Raises NotAllowed, IllegalMove."""
+    if query.analyst_id != by.pk:
+        raise NotAllowed("only who asked may withdraw")
+    with transaction.atomic():
+        move(query, State.WITHDRAWN, by=by.username, reason=reason.strip()[:LONGEST_REASON])
+        budgets.give_back_unsettled(query=query.pk)
+
+
+def signed_by_portal(query: Query) -> dict[str, Any]:
+    """The envelope of an approved query: order, approval, both signatures."""
+    order = query.order
+    return {
+        "order": json.loads(order.body),
+        "order_signature": order.signature,
+        "approval": json.loads(order.approval),
+        "approval_signature": order.approval_signature,
+    }
+
+
+def _must_decide(query: Query, by: User) -> None:
+    if by.role != Role.OPERATOR:
+        raise NotAllowed("only an operator decides")
+    if query.analyst_id == by.pk:
+        raise NotAllowed("nobody decides on a query of their own")
+
+
+def _locked(query: Query) -> Query:
+    """The row again, locked, and still to be decided."""
+    current = Query.objects.select_for_update().get(pk=query.pk)
+    if current.state != State.SUBMITTED:
+        raise IllegalMove(f"a query that is {current.state} is not waiting for a decision")
+    return current
+
+
+def _reserve(query: Query, datasets: list[str]) -> int:
+    """Reserve as many attempts as the budgets cover, at most FOURFOLD_MAX_ATTEMPTS; how many that is."""
+    most = budgets.affordable_attempts(datasets, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
+    for attempts in range(max(1, most), 0, -1):
+        try:
+            with transaction.atomic():
+                budgets.reserve(
+                    query=query.pk, datasets=datasets, micro_epsilon=query.micro_epsilon, attempts=attempts
+                )
+            return attempts
+        except budgets.BudgetExhausted:
+            if attempts == 1:
+                raise
+    raise AssertionError("unreachable: the last attempt is reserved or refused")
+
+
+def _sign(query: Query, datasets: list[Dataset], *, attempts: int, by: str, reason: str) -> None:
+    now = int(time.time())
+    order = OrderBody(
+        query=str(query.pk),
+        nonce=secrets.token_hex(16),
+        program=query.program,
+        plan_hash=query.plan_hash,
+        mode=query.mode,
+        micro_epsilon=query.micro_epsilon,
+        max_attempts=attempts,
+        minimum_cohort=query.minimum_cohort,
+        datasets=tuple(
+            OrderDataset(id=d.pk, version=d.version, manifest_hash=d.manifest_hash) for d in datasets
+        ),
+        analyst=query.analyst.username,
+        not_before=now,
+        expires=now + settings.FOURFOLD_ORDER_LIFETIME,
+    )
+    approval = Approval(order_hash=order.hash, by=by, reason=reason, time=now)
+    Order.objects.create(
+        query=query,
+        body=canonical(order.public()).decode(),
+        hash=order.hash,
+        signature=portal_sign(order.public()),
+        approval=canonical(approval.public()).decode(),
+        approval_signature=portal_sign(approval.public()),
+        max_attempts=attempts,
+        expires=order.expires,
+    )

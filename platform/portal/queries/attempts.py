@@ -1,0 +1,185 @@
+"""Attempts: an approved query runs once, or once more if the first attempt died before anybody signed.
+
+Everything is decided from rows, so a dispatcher that was killed continues where it was.
+"""
+
+import json
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from portal.audit.actions import record
+from portal.budgets import actions as budgets
+from portal.queries import release
+from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, State
+from portal.queries.states import move
+from portal.registry import parties
+from portal.registry.models import PARTIES, Dataset
+
+DISPATCHER = "dispatcher"
+
+
+def begin(query: Query) -> Attempt | None:
+    """Take an APPROVED query to RUNNING with its first attempt; None if it ended here instead.
+
+    The datasets' mode is fixed by the first order that runs.
+    """
+    with transaction.atomic():
+        if earlier := release.stored_answer(query):
+            release.release_stored(query, earlier)
+            return None
+        move(query, State.RUNNING, by=DISPATCHER)
+        if query.order.expires < timezone.now().timestamp():
+            abort(query, code="order_expired", reason="the order expired before it could run")
+            return None
+        for dataset in query.datasets.order_by("pk"):
+            if not Dataset.objects.filter(pk=dataset.pk, mode__in=["", query.mode]).update(mode=query.mode):
+                abort(query, code="mode_fixed", reason=f"dataset {dataset.pk} is used in the other mode")
+                return None
+        return Attempt.objects.create(query=query, number=1)
+
+
+def begin_next(query: Query, now: datetime) -> Attempt | None:
+    """The next attempt of a RUNNING query without one, once all parties are back or waited for long enough."""
+    last = query.attempts.last()
+    if last is None:
+        return Attempt.objects.create(query=query, number=1)
+    if last.state != AttemptState.FAILED or last.ended_at is None:
+        return None
+    waited = (now - last.ended_at).total_seconds()
+    if not parties.fresh(now) and waited < settings.FOURFOLD_PARTY_WAIT:
+        return None
+    return Attempt.objects.create(query=query, number=last.number + 1)
+
+
+def tend(attempt: Attempt, now: datetime | None = None) -> None:
+    """Look at a running attempt's reports and clock: release, end it, or leave it alone."""
+    now = now or timezone.now()
+    reports = list(attempt.reports.all())
+    final = [r for r in reports if r.kind != ReportKind.STARTED]
+    agreeing = release.agreeing(final)
+    if agreeing:
+        complete = len(final) == PARTIES or _age(agreeing[-1].time, now) >= settings.FOURFOLD_RELEASE_GRACE
+        if complete:
+            release.release(attempt, agreeing)
+        return
+    age = _age(attempt.started_at, now)
+    results = [r for r in final if r.kind == ReportKind.RESULT]
+    failures = [r for r in final if r.kind != ReportKind.RESULT]
+    quiet = _age(final[-1].time, now) if final else 0.0
+    if (
+        len(final) == PARTIES
+        or age >= settings.FOURFOLD_ATTEMPT_TIMEOUT
+        or (failures and not results and quiet >= settings.FOURFOLD_SETTLE_SECONDS)
+    ):
+        end(attempt, final)
+
+
+def end(attempt: Attempt, final: list[Report]) -> None:
+    """The attempt failed: settle its reservation, then allow another attempt or abort the query."""
+    query = attempt.query
+    refusals = [r for r in final if r.kind == ReportKind.REFUSAL]
+    results = [r for r in final if r.kind == ReportKind.RESULT]
+    code = _code(refusals or final)
+    with transaction.atomic():
+        ended = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.RUNNING).update(
+            state=AttemptState.FAILED, code=code, ended_at=timezone.now()
+        )
+        if not ended:
+            return
+        if results or any(_ready(r) for r in final):
+            budgets.spend(query=query.pk, attempt=attempt.number)
+        else:
+            budgets.give_back(query=query.pk, attempts=[attempt.number])
+        record(
+            "attempt failed",
+            by=DISPATCHER,
+            subject=f"query {query.pk}",
+            detail={"attempt": attempt.number, "code": code, "parties": [r.party for r in final]},
+        )
+        last = attempt.number >= query.order.max_attempts
+        expired = query.order.expires < timezone.now().timestamp()
+        if results:
+            # Somebody signed: a second attempt could release a second answer.
+            abort(query, code="no_agreement", reason="fewer than three parties signed the same result")
+        elif refusals:
+            who = ", ".join(str(r.party) for r in refusals)
+            abort(query, code=code, reason=f"refused by party {who}: {code}")
+        elif last or expired:
+            abort(query, code=code, reason=f"attempt {attempt.number} ended with {code}")
+
+
+def abort(query: Query, *, code: str, reason: str) -> None:
+    """The query is ABORTED for good; what is still reserved returns."""
+    with transaction.atomic():
+        budgets.give_back_unsettled(query=query.pk)
+        move(query, State.ABORTED, by=DISPATCHER, reason=reason, code=code)
+
+
+def late(attempt: Attempt, report: Report) -> None:
+    """A last word after the attempt was settled: a READY shown then is debited now."""
+    if report.kind != ReportKind.RESULT and not _ready(report):
+        return
+    detail = {"attempt": attempt.number, "party": report.party, "kind": report.kind}
+    try:
+        budgets.spend(query=attempt.query_id, attempt=attempt.number)
+    except budgets.BudgetExhausted:
+        detail["left_out"] = "the account no longer covers it; the parties' ledgers hold it"
+    record("late debit", by=f"party {report.party}", subject=f"query {attempt.query_id}", detail=detail)
+
+
+def waiting() -> Query | None:
+    """The APPROVED query that has waited longest."""
+    return Query.objects.filter(state=State.APPROVED).order_by("approved_at", "pk").first()
+
+
+def may_begin(query: Query, now: datetime) -> bool:
+    """Parties that are away would only burn an attempt: they are waited for, but not for ever."""
+    return parties.fresh(now) or _age(query.approved_at or now, now) >= settings.FOURFOLD_PARTY_WAIT
+
+
+def is_in_flight(query: Query) -> bool:
+    return query.state == State.RUNNING
+
+
+def is_running(attempt: Attempt) -> bool:
+    return attempt.state == AttemptState.RUNNING
+
+
+def in_flight() -> list[Query]:
+    return list(Query.objects.filter(state=State.RUNNING).order_by("approved_at", "pk"))
+
+
+def untold(attempt: Attempt, now: datetime) -> bool:
+    """Whether the parties have to be told of this attempt, for the first time or again."""
+    if attempt.told_at is None:
+        return True
+    if _age(attempt.told_at, now) < settings.FOURFOLD_TELL_AGAIN:
+        return False
+    return attempt.reports.values("party").distinct().count() < PARTIES
+
+
+def running_attempt(query: Query) -> Attempt | None:
+    return query.attempts.filter(state=AttemptState.RUNNING).first()
+
+
+def overdue(attempt: Attempt, now: datetime) -> bool:
+    return now - attempt.started_at >= timedelta(seconds=settings.FOURFOLD_ATTEMPT_TIMEOUT)
+
+
+def _age(then: datetime, now: datetime) -> float:
+    return (now - then).total_seconds()
+
+
+def _ready(report: Report) -> bool:
+    return report.kind == ReportKind.ABORT and bool(json.loads(report.body).get("ready"))
+
+
+def _code(reports: list[Report]) -> str:
+    for report in reports:
+        code = json.loads(report.body).get("code")
+        if code:
+            return str(code)[:40]
+    return "no_agreement" if reports else "timeout"

@@ -1,0 +1,153 @@
+"""The dispatcher: at most c queries in flight, everything decided from rows, broker trouble waited out.
+
+One process does this, held by a lock that its death releases; whoever comes next continues from the rows.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import OperationalError, close_old_connections, connection
+from django.db.models import Q
+from django.utils import timezone
+
+from portal.dispatch import BrokerDown, CelerySender, Sender
+from portal.queries import attempts
+from portal.queries.models import Attempt, Query
+from portal.queries.states import IllegalMove
+from portal.registry.models import PARTIES, Dataset, DatasetState
+
+log = logging.getLogger("portal.dispatch")
+_LOCK = 0x464F5552  # PostgreSQL advisory lock: "FOUR"
+
+
+class AnotherDispatcher(Exception):
+    """Another dispatcher runs already."""
+
+    code = "another_dispatcher"
+
+
+def tick(sender: Sender) -> None:
+    """One look at everything: end or release attempts, tell parties, start what may start."""
+    now = timezone.now()
+    _tell_of_datasets(sender)
+    running = attempts.in_flight()
+    for query in running:
+        _tend(query, sender)
+    free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
+    while free > 0 and (query := attempts.waiting()) is not None:
+        if not attempts.may_begin(query, now):
+            break
+        try:
+            attempt = attempts.begin(query)
+        except IllegalMove:
+            continue  # withdrawn in the same moment
+        if attempt is not None:
+            _tell(attempt, sender)
+            free -= 1
+
+
+def run(sender: Sender | None = None, *, stopped: threading.Event, sleep: Callable[[float], object]) -> None:
+    """Tick until `stopped`; then tell the parties to stop waiting for each other.
+
+    Raises  AnotherDispatcher.
+    """
+    sender = sender or CelerySender()
+    with alone():
+        failing = ""
+        while not stopped.is_set():
+            try:
+                tick(sender)
+                if failing:
+                    log.warning("continuing after %s", failing)
+                failing = ""
+            except (BrokerDown, OperationalError) as wrong:
+                if not failing:
+                    log.warning("waiting: %s (%s)", type(wrong).__name__, wrong)
+                failing = type(wrong).__name__
+                close_old_connections()
+            sleep(settings.FOURFOLD_POLL_SECONDS if not failing else 1.0)
+        cancel_running(sender)
+
+
+def cancel_running(sender: Sender) -> None:
+    """Before everything stops: parties in mid-query abort instead of waiting. Rows stay as they are."""
+    for query in attempts.in_flight():
+        try:
+            sender.cancel(str(query.pk))
+        except BrokerDown:
+            return
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the dispatcher's lock. Raises AnotherDispatcher if it is held."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+            if not cursor.fetchone()[0]:
+                raise AnotherDispatcher
+        yield
+        return
+    path = Path(settings.PORTAL_DIR) / "dispatch.lock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AnotherDispatcher from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _tend(query: Query, sender: Sender) -> None:
+    now = timezone.now()
+    attempt = attempts.running_attempt(query)
+    if attempt is not None:
+        overdue = attempts.overdue(attempt, now)
+        try:
+            attempts.tend(attempt, now)
+        except IllegalMove:
+            return
+        attempt.refresh_from_db()
+        if overdue:
+            sender.cancel(str(query.pk))
+        if attempts.is_running(attempt):
+            if attempts.untold(attempt, now):
+                _tell(attempt, sender)
+            return
+        query.refresh_from_db()
+    if attempts.is_in_flight(query) and (following := attempts.begin_next(query, timezone.now())):
+        _tell(following, sender)
+
+
+def _tell(attempt: Attempt, sender: Sender) -> None:
+    query = str(attempt.query_id)
+    if attempt.told_at is None:
+        sender.clear_cancel(query)
+    sender.run(query, attempt.number)
+    Attempt.objects.filter(pk=attempt.pk).update(told_at=timezone.now())
+
+
+def _tell_of_datasets(sender: Sender) -> None:
+    """Parties that have not yet answered on an uploaded dataset are told, again every so often."""
+    before = timezone.now() - timedelta(seconds=settings.FOURFOLD_TELL_AGAIN)
+    untold = Dataset.objects.filter(
+        Q(told_at__isnull=True) | Q(told_at__lt=before), state=DatasetState.CHECKING
+    )
+    for dataset in untold:
+        answered = set(
+            dataset.receipts.filter(manifest_hash=dataset.manifest_hash).values_list("party", flat=True)
+        )
+        for party in range(PARTIES):
+            if party not in answered:
+                sender.ingest(dataset.pk, party)
+        Dataset.objects.filter(pk=dataset.pk).update(told_at=timezone.now())

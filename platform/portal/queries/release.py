@@ -1,0 +1,144 @@
+"""The answer leaves: three parties agree, figures are computed from their integers, the text is kept.
+
+Every GET returns the kept text. An identical plan gets the same answer again, at no charge.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from analytics.query.model import Plan
+from portal.budgets import actions as budgets
+from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, Result, State
+from portal.queries.states import move
+from portal.registry.facts import facts
+
+ENOUGH = 3  # equal signatures, of four parties
+STORED = "stored answer"
+
+
+def agreeing(reports: list[Report]) -> list[Report]:
+    """The results that at least three parties signed alike (session and integers), else none."""
+    results = [(r, json.loads(r.body)) for r in reports if r.kind == ReportKind.RESULT]
+    votes = Counter((body["session"], body["result_hash"]) for _, body in results)
+    if not votes:
+        return []
+    winner, count = votes.most_common(1)[0]
+    if count < ENOUGH:
+        return []
+    return [r for r, body in results if (body["session"], body["result_hash"]) == winner]
+
+
+def release(attempt: Attempt, reports: list[Report]) -> None:
+    """Release the query with the integers of agreeing `reports`; the attempt is spent, the rest returns.
+
+    Raises  IllegalMove if somebody else moved the query first.
+    """
+    query = attempt.query
+    integers = json.loads(reports[0].integers)
+    # Outside the transaction: scipy may still have to be loaded, and nobody else should wait for that.
+    statements = figures(query, integers)
+    with transaction.atomic():
+        ended = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.RUNNING).update(
+            state=AttemptState.RELEASED, ended_at=timezone.now()
+        )
+        if not ended:
+            return
+        budgets.spend(query=query.pk, attempt=attempt.number)
+        budgets.give_back_unsettled(query=query.pk)
+        signatures = [
+            {"party": r.party, "report": json.loads(r.body), "signature": r.signature}
+            for r in sorted(reports, key=lambda r: r.party)
+        ]
+        keep(query, answer(query, statements=statements, integers=integers, signatures=signatures))
+        move(
+            query,
+            State.RELEASED,
+            by="parties",
+            reason=f"{len(signatures)} equal signatures, attempt {attempt.number}",
+            released_at=timezone.now(),
+        )
+
+
+def answer(
+    query: Query,
+    *,
+    statements: list[dict[str, Any]],
+    integers: list[list[int]],
+    signatures: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The body of result/."""
+    datasets = list(query.datasets.order_by("pk").values_list("pk", flat=True))
+    charged = max((budgets.charged(query.pk, d) for d in datasets), default=0)
+    return {
+        "query": str(query.pk),
+        "mode": query.mode,
+        "epsilon": budgets.decimal_text(query.micro_epsilon),
+        "charged": budgets.decimal_text(charged),
+        "stored_from": None,
+        "datasets": datasets,
+        "plan_hash": query.plan_hash,
+        "statements": statements,
+        "integers": integers,
+        "signatures": signatures,
+    }
+
+
+def keep(query: Query, body: dict[str, Any]) -> Result:
+    """Write the answer as the text that every GET returns."""
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    etag = hashlib.sha256(text.encode()).hexdigest()
+    return Result.objects.create(query=query, body=text, etag=etag)
+
+
+def figures(query: Query, integers: list[list[int]]) -> list[dict[str, Any]]:
+    """The statements of an answer, computed from released integers alone."""
+    from analytics.statistics import figures as compute  # loads scipy: three seconds, once
+
+    known = [facts(d) for d in query.datasets.order_by("pk")]
+    return compute(recompiled(query), known, integers)
+
+
+def recompiled(query: Query) -> Plan:
+    """The plan again, from the stored text. Raises ValueError if it is not the plan that was approved."""
+    from analytics.query import plan
+
+    known = [facts(d) for d in query.datasets.order_by("pk")]
+    compiled = plan.compile(query.program, known, query.micro_epsilon, query.mode)
+    if compiled.hash != query.plan_hash:
+        raise ValueError(f"query {query.pk} compiles to another plan than was approved")
+    return compiled
+
+
+def stored_answer(query: Query) -> Query | None:
+    """An earlier query with the identical plan (same versions, mode and epsilon) whose answer was released."""
+    return (
+        Query.objects.filter(plan_hash=query.plan_hash, state=State.RELEASED, stored_from=None)
+        .exclude(pk=query.pk)
+        .order_by("released_at")
+        .first()
+    )
+
+
+@transaction.atomic
+def release_stored(query: Query, earlier: Query) -> None:
+    """Release `query` with the answer of `earlier`; nothing runs and nothing is charged.
+
+    The answer is known already to whoever may ask about these datasets, so no operator decides again.
+    """
+    reason = f"identical plan: the stored answer of query {earlier.pk}, not charged"
+    if query.state == State.SUBMITTED:
+        move(query, State.APPROVED, by=STORED, reason=reason, approved_at=timezone.now(), approved_by=STORED)
+    if query.state == State.APPROVED:
+        move(query, State.RUNNING, by=STORED, reason=reason)
+    budgets.give_back_unsettled(query=query.pk)
+    kept = json.loads(earlier.result.body)
+    keep(
+        query,
+        {**kept, "query": str(query.pk), "charged": budgets.decimal_text(0), "stored_from": str(earlier.pk)},
+    )
+    move(query, State.RELEASED, by=STORED, reason=reason, released_at=timezone.now(), stored_from=earlier)

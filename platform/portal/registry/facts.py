@@ -1,0 +1,40 @@
+"""What the planner needs of a dataset, from its signed manifest and its codebook: public facts only."""
+
+import json
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from analytics.query.schema import Schema, parse_codebook
+from portal.registry.models import Dataset
+
+if TYPE_CHECKING:
+    from analytics.query.plan import DatasetFacts
+
+
+def facts(dataset: Dataset) -> "DatasetFacts":
+    """The dataset as `analytics.query.plan` wants it."""
+    from analytics.query.plan import DatasetFacts
+
+    return DatasetFacts(
+        id=dataset.pk,
+        version=dataset.version,
+        manifest_hash=dataset.manifest_hash,
+        capacity=dataset.capacity,
+        schema=schema(dataset),
+        policy=policy(dataset),
+    )
+
+
+def schema(dataset: Dataset) -> Schema:
+    return _schema(dataset.codebook)
+
+
+def policy(dataset: Dataset) -> dict[str, Any]:
+    """The policy in the signed manifest."""
+    return json.loads(dataset.manifest)["policy"]
+
+
+@lru_cache(maxsize=64)
+def _schema(codebook: str) -> Schema:
+    return parse_codebook(json.loads(codebook, parse_float=Decimal))

@@ -1,0 +1,17 @@
+"""Addresses of the portal."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from portal import health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("api/", include("portal.api.urls")),
+    path("admin/", admin.site.urls),
+    path("", include("portal.web.urls")),
+]
+
+handler400 = "portal.web.views.bad_request"
+handler404 = "portal.web.views.not_found"
+handler500 = "portal.web.views.internal"

@@ -1,0 +1,1 @@
+"""Pages for people: a front page and the log-in. Server-rendered, no inline script or style."""
