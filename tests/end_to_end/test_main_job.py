@@ -223,9 +223,7 @@ def test_the_portal_keeps_sealed_bytes_that_look_like_chance(world):
 def test_celery_carried_ids_and_nothing_else(world, noised):
     import redis
 
-    password = (world.stack.var / "valkey/valkey.conf").read_text().split("requirepass ")[1].split()[0]
-    port = (world.stack.var / "valkey/valkey.conf").read_text().split("port ")[1].split()[0]
-    with redis.Redis(host="127.0.0.1", port=int(port), password=password) as client:
+    with redis.Redis.from_url((world.stack.var / "valkey/admin.url").read_text().strip()) as client:
         left = [key.decode() for key in client.scan_iter("mpc:*")]
     assert left == [], "lists of a session that ended are deleted"
     written = b"\n".join(path.read_bytes() for path in (world.stack.var / "valkey").rglob("*.aof"))

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_each_program_leads_its_own_session_and_parties_know_no_secret_of_the_po
     children = stack.children()
     assert children.keys() == {"web", "dispatch", "valkey", "party0", "party1", "party2", "party3"}
     for name, pid in children.items():
-        environ = open(f"/proc/{pid}/environ", "rb").read()
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
         if name.startswith("party"):
             for word in (
                 b"DJANGO_SETTINGS_MODULE=",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from portal.stack import accounts, parties, surroundings, valkey
 from portal.stack.supervisor import listen
@@ -151,30 +152,92 @@ def test_the_portal_key_is_made_once(tmp_path):
     assert len(first["fingerprint"]) == 32
 
 
-def test_the_redis_server_of_the_stack_asks_for_its_password_and_keeps_what_it_is_told(tmp_path):
-    import redis
-
-    child, url = valkey.server(tmp_path / "valkey", tmp_path / "valkey.log", dict(os.environ))
+@pytest.fixture
+def valkey_server(tmp_path):
+    child, urls = valkey.server(tmp_path / "valkey", tmp_path / "valkey.log", dict(os.environ))
     child.start()
     try:
-        valkey.wait_for(url)
-        with redis.Redis.from_url(url) as client:
-            client.rpush("list", b"x")
-            settings = client.config_get("*")
-            assert settings["appendonly"] == "yes"
-            assert settings["maxmemory-policy"] == "noeviction"
-            assert settings["bind"] == "127.0.0.1"
-        stranger = redis.Redis.from_url("redis://" + url.rpartition("@")[2])
-        with pytest.raises(redis.AuthenticationError):
-            stranger.ping()
-        assert (tmp_path / "valkey/valkey.conf").stat().st_mode & 0o777 == 0o600
-        child.kill()
-        child.start()
-        valkey.wait_for(url)
-        with redis.Redis.from_url(url) as client:
-            assert client.lrange("list", 0, -1) == [b"x"]
+        valkey.wait_for(urls.admin)
+        yield child, urls
     finally:
         child.kill()
+
+
+def test_the_redis_server_of_the_stack_keeps_what_it_is_told_over_a_crash(valkey_server, tmp_path):
+    child, urls = valkey_server
+    with redis.Redis.from_url(urls.admin) as client:
+        client.rpush("list", b"x")
+        settings = client.config_get("*")
+        assert settings["appendonly"] == "yes"
+        assert settings["maxmemory-policy"] == "noeviction"
+        assert settings["bind"] == "127.0.0.1"
+    child.kill()
+    child.start()
+    valkey.wait_for(urls.admin)
+    with redis.Redis.from_url(urls.admin) as client:
+        assert client.lrange("list", 0, -1) == [b"x"]
+
+
+def test_a_stranger_without_a_password_gets_no_answer(valkey_server, tmp_path):
+    _, urls = valkey_server
+    with (
+        redis.Redis.from_url("redis://" + urls.admin.rpartition("@")[2]) as stranger,
+        pytest.raises(redis.RedisError),
+    ):
+        stranger.ping()
+    for name in ("valkey.conf", "users.acl", "admin.url"):
+        assert (tmp_path / "valkey" / name).stat().st_mode & 0o777 == 0o600
+    for url in (urls.portal, *urls.parties):
+        assert url.split(":")[2].split("@")[0] not in (tmp_path / "valkey/users.acl").read_text()
+
+
+MINE = [
+    ("rpush", "mpc:1:2:session", b"x"),
+    ("expire", "mpc:1:2:session", 900),
+    ("lpop", "mpc:0:1:session", 3),
+    ("delete", "mpc:0:1:session"),
+    ("get", "cancel:query"),
+    ("lpush", "p1:jobs", b"x"),
+    ("info", "memory"),
+]
+NOT_MINE = [
+    ("rpush", "mpc:2:3:session", b"x"),
+    ("lpop", "mpc:1:2:session"),
+    ("lpop", "mpc:2:3:session"),
+    ("lpop", "p2:jobs"),
+    ("lpush", "p2:jobs", b"x"),
+    ("set", "cancel:query", "1"),
+    ("keys", "*"),
+    ("scan", 0),
+    ("flushall",),
+    ("config_get", "*"),
+    ("eval", "return 1", 0),
+    ("publish", "p2:/0.celery.pidbox", "x"),
+]
+
+
+@pytest.mark.parametrize("command", MINE, ids=lambda command: " ".join(map(str, command[:2])))
+def test_a_party_may_use_its_own_queue_inbox_and_outbox(valkey_server, command):
+    with redis.Redis.from_url(valkey_server[1].parties[1]) as client:
+        getattr(client, command[0])(*command[1:])
+
+
+@pytest.mark.parametrize("command", NOT_MINE, ids=lambda command: " ".join(map(str, command[:2])))
+def test_a_party_may_not_touch_what_is_anothers(valkey_server, command):
+    with (
+        redis.Redis.from_url(valkey_server[1].parties[1]) as client,
+        pytest.raises(redis.exceptions.NoPermissionError),
+    ):
+        getattr(client, command[0])(*command[1:])
+
+
+def test_the_portal_may_queue_and_cancel_but_not_write_protocol_messages(valkey_server):
+    with redis.Redis.from_url(valkey_server[1].portal) as client:
+        client.lpush("p3:jobs", b"x")
+        client.set("cancel:query", "1", ex=60)
+        for key in ("mpc:0:1:session", "other"):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.rpush(key, b"x")
 
 
 def test_a_redis_that_does_not_answer_is_said_so():

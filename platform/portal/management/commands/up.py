@@ -1,5 +1,6 @@
 """The whole stack on one machine, until ctrl-C: `make up`."""
 
+import logging
 import os
 import sys
 from typing import Any
@@ -25,6 +26,8 @@ class Command(BaseCommand):
             except (BrokenPipeError, ValueError):
                 pass
 
+        # What set-up writes to the audit trail is read there; here it would only push the address off the screen.
+        logging.getLogger("portal").setLevel(logging.WARNING)
         try:
             stop_on_signals()
             place = Surroundings.of(os.environ)
