@@ -233,6 +233,8 @@ def _hint(kind: str, accepts: set[str]) -> str:
         return "; the order is where, by, epsilon, each once; a name that is also a keyword needs quotes"
     if kind in ("MISSING", "IN", "IS", "AND", "OR", "NOT"):
         return "; a name that is also a keyword needs quotes, a missing value is found with: is missing"
+    if kind in ("NAME", "NUMBER"):
+        return "; a name of several words needs quotes"
     return ""
 
 

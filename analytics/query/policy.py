@@ -1,0 +1,67 @@
+"""Whether the providers' signed policies allow a plan; asked by portal and by every party alike.
+
+Only what a manifest says: mode, statistics, epsilon of one attempt, last day. Budgets are ledgers, floors are each
+party's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from analytics.privacy.accountant import short_text
+from analytics.query.errors import PolicyRefused
+from analytics.query.language import parse
+from analytics.query.model import Plan
+from analytics.query.resolve import DatasetFacts
+
+__all__ = ["PolicyRefused", "check", "expiry"]
+
+
+def check(plan: Plan, facts: Sequence[DatasetFacts], now: int) -> None:
+    """Return if every dataset's policy allows the plan at `now` (unix seconds).
+
+    Raises  PolicyRefused, naming dataset, rule, threshold and remedy: facts_differ, expired,
+            mode_not_allowed, statistic_not_allowed, epsilon_per_query.
+    """
+    known = {fact.id: fact for fact in facts}
+    for dataset in plan.datasets:
+        fact = known.get(dataset.id)
+        if fact is None or (fact.version, fact.manifest_hash) != (dataset.version, dataset.manifest_hash):
+            raise PolicyRefused("facts_differ", f"dataset {dataset.id}: the plan is for another manifest")
+        _check_one(plan, fact, now)
+
+
+def expiry(day: str) -> int:
+    """The first unix second after a policy's last day, in UTC."""
+    after = date.fromisoformat(day) + timedelta(days=1)
+    return int(datetime.combine(after, time(), UTC).timestamp())
+
+
+def _check_one(plan: Plan, fact: DatasetFacts, now: int) -> None:
+    policy, name = fact.policy, f"dataset {fact.id}"
+    if now >= expiry(policy["expires"]):
+        raise PolicyRefused(
+            "expired",
+            f"{name}: its policy ended with {policy['expires']}; the provider may sign a new version",
+        )
+    if plan.mode not in policy["modes"]:
+        raise PolicyRefused(
+            "mode_not_allowed",
+            f"{name}: mode {plan.mode} is not allowed by its provider, {' and '.join(policy['modes'])} is",
+        )
+    allowed = policy["statistics"]
+    for statement in plan.statements:
+        statistic = parse(statement).statements[0].statistic
+        if "*" not in allowed and statistic not in allowed:
+            raise PolicyRefused(
+                "statistic_not_allowed",
+                f"{name}: {statistic} is not allowed by its provider, {', '.join(allowed)} is",
+            )
+    most = policy["micro_epsilon_per_query"]
+    if plan.mode == "dp" and plan.micro_epsilon > most:
+        raise PolicyRefused(
+            "epsilon_per_query",
+            f"{name}: asked for epsilon {short_text(plan.micro_epsilon)},"
+            f" its provider allows {short_text(most)} per query; ask for less",
+        )

@@ -1,0 +1,111 @@
+"""The size of a released table: its integers, its sensitivity, its noise, and the bits it can afford.
+
+Totals of products must not wrap in the ring: capacity * sensitivity + 2**L < 2**63, L <= 61 digits of noise.
+Where they would, the statement drops low bits of its columns for itself (free on planes), never beyond 1 % of
+the declared range; a statement that would need more is refused. Public arithmetic on integers and fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from analytics.privacy import mechanisms, sensitivity
+from analytics.privacy.accountant import short_text
+from analytics.privacy.sensitivity import Table
+from analytics.query.columns import Field
+from analytics.query.errors import ProgramRejected
+from analytics.query.model import By, Cohort, Operand, Release
+from analytics.query.tree import Statement
+
+COARSEST = 100  # a step is at most this part of the declared range
+MOMENTS = ((0,), (1,), (2,))
+JOINT_MOMENTS = ((0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A statement in the codebook's words, and its cells. `numbers` are the columns whose values are summed."""
+
+    statement: Statement
+    cohort: Cohort
+    by: tuple[By, ...]
+    numbers: tuple[Field, ...]
+
+
+def sized(number: int, asked: Resolved, micro_epsilon: int, capacity: int, mode: str) -> Release:
+    """The release of statement `number`; `capacity` is the rows of all datasets together.
+
+    Raises  ProgramRejected: epsilon_too_small (the noise alone would not fit), overflow (1 % of the range is
+            too fine for this capacity and epsilon).
+    """
+    operands = [Operand(column=field.name, bits=field.bits) for field in asked.numbers]
+    while True:
+        table = _table(asked.statement.statistic, operands, mode)
+        scale = mechanisms.scale(table.sensitivity, micro_epsilon) if mode == "dp" else None
+        if _fits(table, scale, capacity):
+            break
+        operands = _coarser(operands, asked, micro_epsilon)
+    return Release(
+        statement=number,
+        cohort=asked.cohort,
+        by=asked.by,
+        operands=tuple(operands),
+        monomials=table.monomials,
+        transform=table.transform,
+        sensitivity=table.sensitivity,
+        micro_epsilon=micro_epsilon,
+        scale=scale,
+    )
+
+
+def _table(statistic: str, operands: Sequence[Operand], mode: str) -> Table:
+    reaches = [2 ** (operand.bits - 1) for operand in operands]
+    if not operands:
+        return sensitivity.count()
+    if mode == "exact":
+        shape = {"correlate": JOINT_MOMENTS, "mean": MOMENTS[:2], "sum": MOMENTS[:2]}.get(statistic, MOMENTS)
+        return sensitivity.plain(shape, reaches)
+    if statistic == "correlate":
+        return sensitivity.joint_simplex(*reaches)
+    return (sensitivity.mean_pair if statistic in ("mean", "sum") else sensitivity.moment_simplex)(*reaches)
+
+
+def _fits(table: Table, scale: Fraction | None, capacity: int) -> bool:
+    if scale is None:
+        return capacity * table.sensitivity < 2**63
+    return mechanisms.fits(scale, capacity, table.sensitivity)
+
+
+def _coarser(operands: Sequence[Operand], asked: Resolved, micro_epsilon: int) -> list[Operand]:
+    """One low bit less in the widest column that may still lose one."""
+    spare = [
+        (operand.bits, -place)
+        for place, (operand, field) in enumerate(zip(operands, asked.numbers, strict=True))
+        if operand.bits > 1 and _step_after(operand, field) * COARSEST <= field.lattice[1] - field.lattice[0]
+    ]
+    if not operands:
+        raise ProgramRejected(
+            "epsilon_too_small",
+            f"epsilon {short_text(micro_epsilon)} needs noise beyond the numbers the parties compute with",
+            at=asked.statement.at,
+        )
+    if not spare:
+        names = " and ".join(field.name for field in asked.numbers)
+        raise ProgramRejected(
+            "overflow",
+            f"sums of {names} fit only with steps above 1 % of the range: give the statement more epsilon"
+            if micro_epsilon
+            else f"sums of {names} fit only with steps above 1 % of the range",
+            at=asked.statement.at,
+        )
+    place = -max(spare)[1]
+    return [
+        Operand(column=o.column, bits=o.bits - 1, dropped=o.dropped + 1) if index == place else o
+        for index, o in enumerate(operands)
+    ]
+
+
+def _step_after(operand: Operand, field: Field) -> Fraction:
+    return field.lattice[2] * (1 << operand.dropped + 1)
