@@ -41,8 +41,8 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 SECRET_KEY_IS_KEPT = bool(env.str("SECRET_KEY", "")) or (PORTAL_DIR / "secret_key").exists()
-ALLOWED_HOSTS = env.list("FOURFOLD_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("FOURFOLD_ORIGINS", [])
+ALLOWED_HOSTS: list[str] = env.list("FOURFOLD_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("FOURFOLD_ORIGINS", [])
 
 # Dispatching: how much runs at once, and how long anybody is waited for (seconds).
 FOURFOLD_JOBS_IN_FLIGHT = env.int("FOURFOLD_JOBS_IN_FLIGHT", 1)
@@ -148,7 +148,8 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 AXES_SENSITIVE_PARAMETERS = ["password"]
 AXES_LOCKOUT_CALLABLE = "portal.web.views.locked_out"
-REST_KNOX = {"TOKEN_TTL": timedelta(hours=10), "TOKEN_LIMIT_PER_USER": None, "AUTO_REFRESH": False}
+TOKEN_LIFETIME = timedelta(hours=10)
+REST_KNOX = {"TOKEN_TTL": TOKEN_LIFETIME, "TOKEN_LIMIT_PER_USER": None, "AUTO_REFRESH": False}
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

@@ -38,7 +38,7 @@ class Tokens(APIView):
             raise Throttled(detail="Too many failed attempts; try again later.")
         if user is None:
             raise AuthenticationFailed("User name or password is wrong.")
-        lifetime = settings.REST_KNOX["TOKEN_TTL"]
+        lifetime = settings.TOKEN_LIFETIME
         token = make_token(user, lifetime=lifetime)  # type: ignore[arg-type]
         record("token", by=user.get_username(), subject=f"account {user.get_username()}")
         return Response({"token": token, "expiry": timezone.now() + lifetime}, status=201)

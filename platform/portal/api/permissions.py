@@ -6,12 +6,12 @@ not yours is the same 404 as one that is not there.
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from rest_framework.permissions import BasePermission
 
 from portal.accounts.models import Role, User
 from portal.api.authentication import PartyUser
-from portal.queries.models import Mode, Query
+from portal.queries.models import Mode, Query, QueryDataset
 from portal.registry.models import Dataset, DatasetState
 
 EVERY_ROLE = frozenset(Role.values)
@@ -58,10 +58,8 @@ def visible_queries(user: Any) -> QuerySet[Query]:
     if user.role == Role.ANALYST:
         return every.filter(analyst=user.pk)
     if user.role == Role.PROVIDER:
-        touching = Dataset.objects.filter(provider=user.organisation_id)
-        return every.filter(
-            Q(pk__in=Query.datasets.through.objects.filter(dataset__in=touching).values("query"))
-        )
+        touching = QueryDataset.objects.filter(dataset__provider=user.organisation_id)
+        return every.filter(pk__in=touching.values("query"))
     return every.none()
 
 

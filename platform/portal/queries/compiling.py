@@ -7,16 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from analytics.query import language
+from analytics.query import language, plan, policy
 from analytics.query.model import Plan
+from analytics.query.plan import DatasetFacts
 from portal.queries.models import Mode
 from portal.registry.facts import facts as facts_of
 from portal.registry.models import Dataset
-
-if TYPE_CHECKING:
-    from analytics.query.plan import DatasetFacts
 
 LONGEST_PROGRAM = 64 * 1024  # bytes of UTF-8
 MOST_EPSILON = 10**6
@@ -38,14 +36,12 @@ class Prepared:
 
     program: str
     datasets: tuple[Dataset, ...]
-    facts: tuple["DatasetFacts", ...]
+    facts: tuple[DatasetFacts, ...]
     plan: Plan
 
     def described(self) -> dict[str, Any]:
         """The plan in words, cost and expected error, as the REST interface shows it."""
-        from analytics.query import plan
-
-        return {**plan.describe(self.plan, self.facts), "hash": self.plan.hash}
+        return plan.describe(self.plan, self.facts)
 
 
 def micro(epsilon: Decimal) -> int:
@@ -65,8 +61,6 @@ def prepare(
 
     Raises  RequestRejected, analytics' ProgramRejected or PolicyRefused; each has a code.
     """
-    from analytics.query import plan, policy
-
     if mode == Mode.DP and epsilon is None:
         raise RequestRejected("epsilon is needed in dp mode", "epsilon")
     micro_epsilon = micro(epsilon) if mode == Mode.DP and epsilon is not None else 0

@@ -41,11 +41,12 @@ def tick(sender: Sender) -> None:
     for query in running:
         _tend(query, sender)
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
-    while free > 0 and (query := attempts.waiting()) is not None:
-        if not attempts.may_begin(query, now):
+    while free > 0:
+        following = attempts.waiting()
+        if following is None or not attempts.may_begin(following, now):
             break
         try:
-            attempt = attempts.begin(query)
+            attempt = attempts.begin(following)
         except IllegalMove:
             continue  # withdrawn in the same moment
         if attempt is not None:

@@ -76,6 +76,16 @@ class Query(models.Model):
         return f"query {self.pk}"
 
 
+class WaitingQuery(Query):
+    """A query as the operator's page of decisions shows it."""
+
+    class Meta:
+        proxy = True
+        ordering = ["created", "id"]
+        verbose_name = "query waiting"
+        verbose_name_plural = "queries waiting"
+
+
 class QueryDataset(models.Model):
     query = models.ForeignKey(Query, on_delete=models.PROTECT, related_name="parts")
     dataset = models.ForeignKey("registry.Dataset", on_delete=models.PROTECT, related_name="parts")

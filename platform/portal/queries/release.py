@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from analytics.query import plan
 from analytics.query.model import Plan
 from portal.budgets import actions as budgets
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, Result, State
@@ -105,8 +106,6 @@ def figures(query: Query, integers: list[list[int]]) -> list[dict[str, Any]]:
 
 def recompiled(query: Query) -> Plan:
     """The plan again, from the stored text. Raises ValueError if it is not the plan that was approved."""
-    from analytics.query import plan
-
     known = [facts(d) for d in query.datasets.order_by("pk")]
     compiled = plan.compile(query.program, known, query.micro_epsilon, query.mode)
     if compiled.hash != query.plan_hash:

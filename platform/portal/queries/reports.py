@@ -161,7 +161,7 @@ def accept(posted: Posted) -> bool:
 def _on_attempt(posted: Posted) -> bool:
     report = posted.report
     query = Query.objects.select_related("order").filter(pk=report["query"]).first()
-    attempt = query and query.attempts.filter(number=report["attempt"]).first()
+    attempt = query.attempts.filter(number=report["attempt"]).first() if query else None
     if query is None or attempt is None:
         raise ReportConflict("there is no such attempt")
     if report["order_hash"] != query.order.hash:

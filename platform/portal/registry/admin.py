@@ -6,8 +6,8 @@ from portal.registry.models import Dataset, PartyState, Receipt
 
 class ReceiptInline(admin.TabularInline):
     model = Receipt
-    fields = ["party", "code", "time", "signature"]
-    readonly_fields = fields
+    fields = ("party", "code", "time", "signature")
+    readonly_fields = ("party", "code", "time", "signature")
     extra = 0
     can_delete = False
 

@@ -3,19 +3,15 @@
 import json
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from analytics.query.plan import DatasetFacts
 from analytics.query.schema import Schema, parse_codebook
 from portal.registry.models import Dataset
 
-if TYPE_CHECKING:
-    from analytics.query.plan import DatasetFacts
 
-
-def facts(dataset: Dataset) -> "DatasetFacts":
+def facts(dataset: Dataset) -> DatasetFacts:
     """The dataset as `analytics.query.plan` wants it."""
-    from analytics.query.plan import DatasetFacts
-
     return DatasetFacts(
         id=dataset.pk,
         version=dataset.version,
@@ -32,7 +28,8 @@ def schema(dataset: Dataset) -> Schema:
 
 def policy(dataset: Dataset) -> dict[str, Any]:
     """The policy in the signed manifest."""
-    return json.loads(dataset.manifest)["policy"]
+    found: dict[str, Any] = json.loads(dataset.manifest)["policy"]
+    return found
 
 
 @lru_cache(maxsize=64)
