@@ -279,17 +279,21 @@ class Reading:
 
     # -- rounding and range --------------------------------------------------------------------------------
 
+    @cached_property
+    def _codes(self) -> int:
+        return self.item.codes  # computed from fractions each time, and asked for once a value
+
     def _code(self, value: Decimal) -> int:
         """The code, or -1 below and `codes` above the declared range."""
         item = self.item
         if item.kind == "category":
             return int(value)
         assert item.minimum is not None and item.resolution is not None
-        return max(-1, min(code_of(value, item.minimum, item.resolution), item.codes))
+        return max(-1, min(code_of(value, item.minimum, item.resolution), self._codes))
 
     def _ranged(self, codes: Codes, present: Mask, chosen: Codes | None) -> Column | None:
         item = self.item
-        outside = present & ((codes < 0) | (codes >= item.codes))
+        outside = present & ((codes < 0) | (codes >= self._codes))
         if outside.any():
             rows = chosen[outside] if chosen is not None else None
             message = f"{int(outside.sum())} values of {item.name} lie outside minimum and maximum"
@@ -316,7 +320,7 @@ class Reading:
             )
             if item.out_of_range == "missing":
                 present = present & ~outside
-        return Column(np.where(present, np.clip(codes, 0, item.codes - 1), 0), present)
+        return Column(np.where(present, np.clip(codes, 0, self._codes - 1), 0), present)
 
 
 def level_of(item: Field, text: str) -> Decimal | Unreadable:

@@ -43,7 +43,7 @@ def suspect_values(schema: Schema, encoded: Encoded, report: Report) -> None:
             if without:
                 report.warning(
                     "event_missing",
-                    f"{without} patients have {item.name} but no {item.event}, and are left out of survival times",
+                    f"{without} of {encoded.patients} patients have {item.name} but no {item.event}: no survival time",
                     "check the event's column, or recode what means no event",
                     column=item.source,
                 )

@@ -60,7 +60,7 @@ def read_number(text: str) -> Decimal | Unreadable:
         value = Decimal(text)
         if len(text) > MAX_DIGITS + 10 or (value and abs(value.adjusted()) > MAX_EXPONENT):
             return ENORMOUS
-        return value
+        return value or Decimal(0)
     if NOT_FINITE.fullmatch(text):
         return INFINITE
     if DATE.fullmatch(text):
