@@ -27,9 +27,13 @@ class Misconfigured(WorkerError):
 
 
 class PortalUnreachable(WorkerError):
-    """The portal did not answer."""
+    """The portal did not answer. `final`: it answered, and asking again would change nothing."""
 
     code = "portal_unreachable"
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 class BundleRejected(WorkerError):

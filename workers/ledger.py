@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     query TEXT NOT NULL, order_hash TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('OPEN', 'CLOSED')), outcome TEXT NOT NULL,
     session TEXT NOT NULL, opened INTEGER NOT NULL, abandoned INTEGER NOT NULL,
-    answer TEXT NOT NULL,                                    -- the last report, to be posted again
+    answer TEXT NOT NULL, posted INTEGER NOT NULL,           -- the last report, and whether the portal took it
     PRIMARY KEY (nonce, attempt),
     CHECK (NOT (opened AND abandoned))  -- who signs ABANDON has not opened and never will
 ) STRICT;
@@ -174,6 +174,20 @@ class Ledger:
         with self._connection() as db:
             rows = db.execute("SELECT * FROM attempts WHERE state = 'OPEN' ORDER BY nonce, attempt")
             return [dict(row) for row in rows]
+
+    def unposted(self) -> list[dict[str, Any]]:
+        """Closed attempts whose last report the portal has not taken yet."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT * FROM attempts WHERE state = 'CLOSED' AND answer != '' AND NOT posted"
+                " ORDER BY nonce, attempt"
+            )
+            return [dict(row) for row in rows]
+
+    def mark_posted(self, *, nonce: str, attempt: int) -> None:
+        """The portal took the attempt's last report."""
+        with self._transaction() as db:
+            db.execute("UPDATE attempts SET posted = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
 
     def spent(self, *, nonce: str, attempt: int) -> bool:
         """Whether a debit of the attempt is SPENT: whether its READY may have left."""
@@ -324,7 +338,7 @@ class Ledger:
         if row is not None and row["state"] != "CLOSED":
             raise AttemptRefused(f"attempt {row['attempt']} of this order is still open")
         db.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, 'OPEN', '', '', 0, 0, '')",
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, 'OPEN', '', '', 0, 0, '', 0)",
             (nonce, attempt, query, order_hash),
         )
 

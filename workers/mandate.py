@@ -30,13 +30,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.query.plan import DatasetFacts
-from analytics.query.plan import compile as compile_plan
-
 from analytics.query import approval, policy
 from analytics.query.errors import PolicyRefused, QueryError
 from analytics.query.model import Plan
 from analytics.query.order import CLOCK_SLACK, Approval, Order, OrderDataset, OrderRejected
+from analytics.query.plan import DatasetFacts
+from analytics.query.plan import compile as compile_plan
 from analytics.query.schema import parse_codebook
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
@@ -84,10 +83,11 @@ def examine(
     check_order_signature(envelope, config)
     check_approval_signature(envelope, config)
     order = check_order(envelope)
-    check_approved(check_approval(envelope), order)
+    yes = check_approval(envelope)
+    check_approved(yes, order)
     check_query(order, query)
     check_attempt(order, attempt)
-    check_time(order, now)
+    check_time(order, yes, now)
     manifests = [check_dataset(dataset, store) for dataset in order.datasets]
     for manifest in manifests:
         check_world(manifest, config)
@@ -144,8 +144,9 @@ def check_attempt(order: Order, attempt: int) -> None:
           f"attempt {attempt} of an order that allows {order.max_attempts}")  # fmt: skip
 
 
-def check_time(order: Order, now: int) -> None:
-    _must(now >= order.not_before - CLOCK_SLACK, "not_yet_valid", "the order is not valid yet")
+def check_time(order: Order, yes: Approval, now: int) -> None:
+    begins = max(order.not_before, yes.time)
+    _must(now >= begins - CLOCK_SLACK, "not_yet_valid", "the order is not valid yet")
     _must(now <= order.expires + CLOCK_SLACK, "order_expired", "the order has expired")
 
 

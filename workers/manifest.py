@@ -107,8 +107,6 @@ def _check_policy(policy: Any) -> None:
     modes, statistics = policy["modes"], policy["statistics"]
     _must(isinstance(modes, list) and bool(modes) and all(m in MODES for m in modes), "policy.modes")
     _must(isinstance(statistics, list) and all(isinstance(s, str) for s in statistics), "policy.statistics")
-    if policy["expires"] is None:
-        return
     _must(isinstance(policy["expires"], str), "policy.expires")
     try:
         date.fromisoformat(policy["expires"])

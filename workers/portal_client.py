@@ -27,6 +27,7 @@ PATIENCE = 30.0  # seconds a request is repeated while the portal does not answe
 TIMEOUT = 10.0  # seconds for one try
 LARGEST_JSON = 16 * 2**20
 LARGEST_CHUNK = 2**20 + 4096
+_NO = {400, 403, 404, 409, 413}
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -109,7 +110,7 @@ class Portal:
                 return body
             if (status and status not in _AGAIN) or time.monotonic() + pause > deadline:
                 said = f"status {status}" if status else body.decode()
-                raise PortalUnreachable(f"{method} {path}: {said}")
+                raise PortalUnreachable(f"{method} {path}: {said}", final=status in _NO)
             log.info("party %d: %s %s again in %.1f s", self._party, method, path, pause)
             self._sleep(pause)
             pause = min(2 * pause, 3.0)

@@ -228,6 +228,16 @@ def test_attempts_of_a_killed_process_are_closed_and_only_what_was_not_spent_ret
     reserve(ledger, 1, attempt=2)
 
 
+def test_the_last_report_is_kept_until_the_portal_took_it(ledger):
+    for number in (1, 2):
+        reserve(ledger, number)
+    ledger.close(nonce=nonce(1), attempt=1, outcome="timeout", answer='{"report": 1}')
+    ledger.close(nonce=nonce(2), attempt=1, outcome="timeout")
+    assert [one["answer"] for one in ledger.unposted()] == ['{"report": 1}']
+    ledger.mark_posted(nonce=nonce(1), attempt=1)
+    assert ledger.unposted() == []
+
+
 def test_a_peer_that_shows_an_older_or_another_ledger_is_refused(ledger):
     ledger.see_peer(2, 0, GENESIS)
     ledger.see_peer(2, 5, "a" * 64)

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import numpy as np
-from analytics.query.plan import DatasetFacts
-from analytics.query.plan import compile as compile_plan
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from analytics.query import approval
 from analytics.query.model import digest
 from analytics.query.order import Approval, Order, sorted_datasets
+from analytics.query.plan import DatasetFacts
+from analytics.query.plan import compile as compile_plan
 from analytics.query.schema import parse_codebook
 from mpcnode.store import Store
 from providers import bundle as provider_bundle

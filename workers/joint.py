@@ -1,0 +1,245 @@
+"""One attempt together with the other parties: handshake, rounds, budget, READY, release; or ABANDON.
+
+The order is that of docs/protocols.md: agreement on everything before round 0, rounds, the debit SPENT in the
+transaction before this party's READY, opening, signed integers. What was spent returns only when every party
+has signed that it did not open and never will. Hidden: shares, totals, noise. Public: hellos, READYs, plan.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from analytics import execute
+from analytics.privacy.mechanisms import thresholds
+from analytics.query import cost
+from analytics.query.model import Plan, canonical, digest
+from mpcnode import handshake, release
+from mpcnode.channel import Channel
+from mpcnode.driver import run
+from mpcnode.errors import ProtocolAbort
+from mpcnode.session import Session
+from mpcnode.store import Store
+from mpcnode.transport.base import Transport
+from workers.config import PARTIES, Config
+from workers.keys import Keys
+from workers.ledger import Ledger
+from workers.mandate import Mandate
+from workers.version import code_version
+
+log = logging.getLogger(__name__)
+
+ABANDON_WAIT = 2.0  # seconds that a party with a spent debit waits for the others' ABANDON
+
+Connect = Callable[[str], Transport]  # a session's name to this party's end of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was released: signed integers, a list for each release of the plan."""
+
+    integers: list[list[int]]
+    session: str
+    rounds: int
+
+
+@dataclass(kw_only=True)
+class Joint:
+    """One attempt of one order, from handshake to answer. Used once."""
+
+    mandate: Mandate
+    config: Config
+    keys: Keys = field(repr=False)
+    store: Store
+    ledger: Ledger
+    connect: Connect
+    session_id: bytes | None = None
+
+    def compute(self) -> Answer:
+        """Run the plan with the other parties and return what they released.
+
+        Raises  ProtocolAbort with its public reason; StoreError, LedgerError. This party has then opened
+                nothing, unless its ledger says that it did.
+        """
+        transport = self.connect(self._name)
+        try:
+            return self._compute(transport)
+        finally:
+            transport.close()
+
+    def _compute(self, transport: Transport) -> Answer:
+        plan, own = self.mandate.plan, self.config
+        tables = self._tables(plan)
+        keys = handshake.handshake(
+            party=own.party,
+            transport=transport,
+            identity=handshake.Identity(private=self.keys.sign, public=self._signers),
+            terms=self._terms(plan),
+            ledger=_head(self.ledger.head()),
+            seen={p: _head(head) for p, head in self.ledger.peers().items() if p != own.party},
+            stored=self._stored,
+            timeout=own.round_timeout,
+            join_timeout=own.join_timeout,
+        )
+        self.session_id = keys.session_id
+        for peer, head in keys.heads.items():
+            self.ledger.see_peer(peer, head.length, head.digest.hex())
+        session = Session(
+            party=own.party,
+            n=PARTIES,
+            channel=keys.channel,
+            prss_keys=keys.prss_keys,
+            vouch_keys=keys.vouch_keys,
+            session_id=keys.session_id,
+            block=keys.block,
+        )
+        total = run(session, execute.execute(session, plan, tables))
+        purpose = _purpose(plan)
+        watched = cast(Channel, _Watched(keys.channel, self._opening))
+        words = release.reveal(session, watched, total, purpose, self._release_terms(plan, purpose))
+        return Answer(
+            integers=execute.integers(plan, words), session=keys.session_id.hex(), rounds=session.rounds
+        )
+
+    # -- what is agreed and what is read -------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        """Of the lists that carry the session: an attempt has its own, and serves once."""
+        return f"{self.mandate.order.nonce}-{self.mandate.attempt}"
+
+    @property
+    def _signers(self) -> dict[int, bytes]:
+        return {peer.party: bytes.fromhex(peer.sign) for peer in self.config.peers}
+
+    def _tables(self, plan: Plan) -> list[execute.Table]:
+        names = self._columns(plan)
+        return [
+            execute.Table(capacity=dataset.capacity, planes=self.store.columns(dataset.id, names))
+            for dataset in plan.datasets
+        ]
+
+    def _stored(self, component: int) -> bytes:
+        """H_c: everything stored under the component that this session reads."""
+        names = self._columns(self.mandate.plan)
+        return b"".join(
+            self.store.component_digests(dataset.id, names, component)
+            for dataset in self.mandate.plan.datasets
+        )
+
+    @staticmethod
+    def _columns(plan: Plan) -> list[str]:
+        return ["", *(column.name for column in plan.columns)]
+
+    def _terms(self, plan: Plan) -> handshake.Terms:
+        layout = [cost.blocks(plan, dataset.capacity) for dataset in plan.datasets]
+        constants = [thresholds(r.scale) for r in plan.releases if r.scale is not None]
+        return handshake.Terms(
+            order_hash=bytes.fromhex(self.mandate.order_hash),
+            attempt=self.mandate.attempt,
+            plan_hash=bytes.fromhex(plan.hash),
+            mode=plan.mode,
+            layout=canonical(layout),
+            code_version=code_version(),
+            constants=bytes.fromhex(digest([[str(t) for t in sample] for sample in constants])),
+        )
+
+    # -- budget, READY, opening ----------------------------------------------------------------------------
+
+    def _release_terms(self, plan: Plan, purpose: release.Purpose) -> release.Terms:
+        return release.Terms(
+            words=execute.released_words(plan),
+            purpose=purpose,
+            plan_hash=bytes.fromhex(plan.hash),
+            commit=self._spend,
+            sign=self.keys.sign.sign,
+            verify=self._verify,
+            timeout=self.config.round_timeout,
+        )
+
+    def _spend(self) -> bytes:
+        """The debit is SPENT, on disk, when this returns: only then does READY leave."""
+        assert self.session_id is not None, "nothing is spent before the handshake"
+        self.ledger.spend(**self.mandate.place, session=self.session_id.hex())
+        return bytes.fromhex(digest(self.mandate.place))[: release.DEBIT_BYTES]
+
+    def _opening(self) -> None:
+        self.ledger.opening(**self.mandate.place)
+
+    def _verify(self, party: int, message: bytes, signature: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self._signers[party]).verify(signature, message)
+        except (InvalidSignature, ValueError, KeyError):
+            return False
+        return True
+
+    # -- when there is no answer ---------------------------------------------------------------------------
+
+    def abandon(self, wait: float = ABANDON_WAIT) -> bool:
+        """Sign ABANDON if this party opened nothing, and take a spent debit back if everybody did the same.
+
+        Returns whether the debit was taken back. Never raises what a peer or the network did.
+        """
+        place = self.mandate.place
+        record = self.ledger.attempt(**place)
+        if self.session_id is None or record is None or record["opened"]:
+            return False
+        self.ledger.abandon(**place)
+        spent = self.ledger.spent(**place)
+        message = release.abandon_message(self.session_id)
+        transport = self.connect(f"{self._name}-abandon")
+        others = [p for p in range(PARTIES) if p != self.config.party]
+        signatures: dict[int, str] = {}
+        try:
+            for peer in others:
+                with suppress(ProtocolAbort):
+                    transport.push(peer, [self.keys.sign.sign(message)])
+            deadline = time.monotonic() + wait
+            while spent and len(signatures) < len(others) and time.monotonic() < deadline:
+                for peer in others:
+                    frame = transport.poll(peer)
+                    if frame is not None and self._verify(peer, message, bytes(frame)):
+                        signatures[peer] = bytes(frame).hex()
+                time.sleep(0.02)
+        except ProtocolAbort:
+            pass  # cancelled or cut off: without all signatures the debit stays
+        finally:
+            with suppress(ProtocolAbort):
+                transport.close()
+        if not spent or len(signatures) < len(others):
+            return False
+        self.ledger.take_back(**place, abandons=signatures, others=others)
+        log.info("party %d: every party abandoned, the debit returns", self.config.party)
+        return True
+
+
+class _Watched:
+    """A channel that has the ledger told before the first opening leaves."""
+
+    def __init__(self, channel: Channel, opening: Callable[[], None]) -> None:
+        self._channel = channel
+        self._opening: Callable[[], None] | None = opening
+
+    def send(self, peer: int, payload: bytes, label: str) -> None:
+        if label.startswith("opening") and self._opening is not None:
+            self._opening()
+            self._opening = None
+        self._channel.send(peer, payload, label)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+def _purpose(plan: Plan) -> release.Purpose:
+    return release.Purpose.NOISED_RESULT if plan.mode == "dp" else release.Purpose.EXACT_RESULT
+
+
+def _head(head: tuple[int, str]) -> handshake.Head:
+    return handshake.Head(head[0], bytes.fromhex(head[1]))

@@ -1,0 +1,248 @@
+"""What a party does when it is told that a query may run: check, reserve, compute with the others, report.
+
+A task is a hint: whoever controls the queue can repeat, reorder or invent one, and reaches nothing but the
+checks of `workers.mandate`. An attempt runs once; what a killed process left is closed and reported by the
+next that holds the party's turn. Hidden from reports and logs: everything but codes, names and integers
+that were released.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from analytics.query.model import digest
+from mpcnode.errors import MpcError, ProtocolAbort
+from mpcnode.store import Store
+from mpcnode.transport.base import Transport
+from workers import report
+from workers.config import Config
+from workers.errors import PortalUnreachable, Refused, WorkerError
+from workers.joint import Answer, Joint
+from workers.keys import Keys
+from workers.ledger import Ledger
+from workers.mandate import Mandate, examine
+from workers.portal_client import Portal
+
+log = logging.getLogger(__name__)
+
+TURN_WAIT = 5.0  # seconds a task waits for the one before it
+UNKNOWN = "0" * 64
+
+# (name of a session, whether this query was cancelled) -> this party's end of it
+Connect = Callable[[str, Callable[[], bool]], Transport]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Party:
+    """One party at work. `cancelled` says whether the portal has called a query off."""
+
+    config: Config
+    keys: Keys = field(repr=False)
+    store: Store
+    ledger: Ledger
+    portal: Portal
+    connect: Connect
+    cancelled: Callable[[str], bool]
+
+    def run(self, query: str, attempt: int) -> str:
+        """Play this party's part in one attempt. Returns a word for the log; everything else is reported."""
+        with turn(self.config, TURN_WAIT) as mine:
+            if not mine:
+                log.warning(
+                    "party %d: query %s attempt %d waits for another", self.config.party, query, attempt
+                )
+                return "busy"
+            close_left_open(self.config, self.ledger)
+            post_answers(self.ledger, self.portal)
+            try:
+                envelope = self.portal.order(query)
+            except PortalUnreachable as gone:
+                log.warning("party %d: no order for query %s: %s", self.config.party, query, gone)
+                return "no_order"
+            if envelope.get("attempt") != attempt:
+                return "stale"
+            try:
+                mandate = self._examine(envelope, query, attempt)
+            except Refused as refused:
+                return self._refuse(refused, envelope, query, attempt)
+            return self._attempt(mandate)
+
+    def _examine(self, envelope: dict[str, Any], query: str, attempt: int) -> Mandate:
+        return examine(
+            envelope,
+            query=query,
+            attempt=attempt,
+            config=self.config,
+            store=self.store,
+            ledger=self.ledger,
+        )
+
+    def _refuse(self, refused: Refused, envelope: dict[str, Any], query: str, attempt: int) -> str:
+        """Report a refusal; a task that came twice is none: what is known of it was reported."""
+        log.warning("party %d: query %s attempt %d refused, %s: %s",
+                    self.config.party, query, attempt, refused.code, refused)  # fmt: skip
+        if refused.code != "attempt_seen":
+            said = report.refusal(self.config.party, query, attempt, _hash(envelope), refused.code)
+            self._post(said)
+        return refused.code
+
+    def _attempt(self, mandate: Mandate) -> str:
+        order, number = mandate.order, mandate.attempt
+        self._post(report.started(self.config.party, order.query, number, mandate.order_hash))
+        joint = Joint(
+            mandate=mandate,
+            config=self.config,
+            keys=self.keys,
+            store=self.store,
+            ledger=self.ledger,
+            connect=lambda name: self.connect(name, lambda: self.cancelled(order.query)),
+        )
+        began = time.monotonic()
+        try:
+            if self.cancelled(order.query):
+                raise ProtocolAbort("cancelled")
+            answer = joint.compute()
+        except Exception as error:  # noqa: BLE001  (whatever it was, the attempt ends with a report)
+            code = _code(error)
+            _log_failure(self.config.party, order.query, number, code, error)
+            self._abort(mandate, code)
+            self._abandon(joint)
+            return code
+        self._answer(mandate, answer)
+        log.info("party %d: query %s attempt %d answered after %.2f s, %d rounds",
+                 self.config.party, order.query, number, time.monotonic() - began, answer.rounds)  # fmt: skip
+        return "answered"
+
+    def _answer(self, mandate: Mandate, answer: Answer) -> None:
+        said = report.result(
+            self.config.party,
+            mandate.order.query,
+            mandate.attempt,
+            mandate.order_hash,
+            plan_hash=mandate.plan.hash,
+            session=answer.session,
+            integers=answer.integers,
+            rounds=answer.rounds,
+        )
+        kept = json.dumps({"report": said, "beside": {"integers": answer.integers}})
+        self.ledger.close(**mandate.place, outcome="answered", answer=kept)
+        post_answers(self.ledger, self.portal)
+
+    def _abort(self, mandate: Mandate, code: str) -> None:
+        ready = self.ledger.spent(**mandate.place)
+        said = report.abort(
+            self.config.party, mandate.order.query, mandate.attempt, mandate.order_hash, code, ready=ready
+        )
+        kept = json.dumps({"report": said, "beside": {}})
+        self.ledger.close(**mandate.place, outcome=code, answer=kept)
+        post_answers(self.ledger, self.portal)
+
+    def _abandon(self, joint: Joint) -> None:
+        try:
+            joint.abandon()
+        except (MpcError, WorkerError) as wrong:
+            log.warning("party %d: no ABANDON: %s", self.config.party, wrong)
+
+    def _post(self, said: dict[str, Any]) -> None:
+        """Post what the portal may do without; the query goes on if it does not answer."""
+        try:
+            self.portal.report(said)
+        except PortalUnreachable as gone:
+            log.warning("party %d: %s not posted: %s", self.config.party, said["type"], gone)
+
+
+@contextmanager
+def turn(config: Config, wait: float) -> Iterator[bool]:
+    """Hold the party's turn: one attempt at a time over all its processes; False if `wait` was not enough.
+
+    A record lock: a killed process loses it, and a forked child does not inherit it.
+    """
+    descriptor = os.open(config.folder / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(0.02)
+            else:
+                yield True
+                return
+    finally:
+        os.close(descriptor)
+
+
+def close_left_open(config: Config, ledger: Ledger) -> None:
+    """Close what a killed process left open, with an abort to report. Only in the party's turn.
+
+    What was not SPENT returns; what was stays, for its READY may have left.
+    """
+    for left in ledger.left_open():
+        place = {"nonce": left["nonce"], "attempt": left["attempt"]}
+        said = report.abort(
+            config.party,
+            left["query"],
+            left["attempt"],
+            left["order_hash"],
+            "crashed",
+            ready=ledger.spent(**place),
+        )
+        ledger.close(**place, outcome="crashed", answer=json.dumps({"report": said, "beside": {}}))
+        log.warning("party %d: query %s attempt %d was left open by a killed process",
+                    config.party, left["query"], left["attempt"])  # fmt: skip
+
+
+def post_answers(ledger: Ledger, portal: Portal) -> None:
+    """Post the last reports that the portal has not taken yet; what fails now is posted later."""
+    for closed in ledger.unposted():
+        kept = json.loads(closed["answer"])
+        try:
+            portal.report(kept["report"], **kept["beside"])
+        except PortalUnreachable as gone:
+            log.warning(
+                "the report on query %s attempt %d waits: %s", closed["query"], closed["attempt"], gone
+            )
+            if gone.final:
+                ledger.mark_posted(nonce=closed["nonce"], attempt=closed["attempt"])
+            continue
+        ledger.mark_posted(nonce=closed["nonce"], attempt=closed["attempt"])
+
+
+def _hash(envelope: dict[str, Any]) -> str:
+    try:
+        return digest(envelope["order"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return UNKNOWN
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, ProtocolAbort):
+        return error.reason
+    if isinstance(error, SoftTimeLimitExceeded):
+        return "time_limit"
+    return error.code if isinstance(error, (MpcError, WorkerError)) else "internal_error"
+
+
+def _log_failure(party: int, query: str, attempt: int, code: str, error: Exception) -> None:
+    """Where it failed and with what kind of error; never the text of an unexpected one: it may hold a value."""
+    log.warning("party %d: query %s attempt %d aborted, %s", party, query, attempt, code)
+    if isinstance(error, ProtocolAbort) and error.detail:
+        log.warning("party %d: %s", party, error.detail)
+    elif code == "internal_error":
+        frames = traceback.extract_tb(error.__traceback__)
+        places = " > ".join(f"{os.path.basename(f.filename)}:{f.lineno}" for f in frames)
+        log.error("party %d: %s at %s", party, type(error).__name__, places)
