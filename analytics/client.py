@@ -174,7 +174,10 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
     try:
         keys = {int(p["party"]): str(p["sign"]) for p in parties}
         told = digest({"type": "fourfold/1/integers", "integers": result["integers"]})
-        query, signatures = result["query"], list(result["signatures"])
+        signatures = list(result["signatures"])
+        # An identical question is answered from the store: the reports then name the query they were for.
+        query = result.get("stored_from") or result["query"]
+        plan_hash = result.get("plan_hash")
     except (KeyError, TypeError, ValueError) as wrong:
         raise Unverified(
             f"this is no result, or no list of parties: {wrong!r} is missing or malformed"
@@ -188,9 +191,11 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
             report, signature = entry["report"], entry["signature"]
             party = report["party"]
             verify(report, signature, keys[party])
-            fits = (report["type"], report["query"], report["result_hash"])
-            if fits != ("fourfold/1/result", query, told):
+            if (report["type"], report["query"], report["result_hash"]) != ("fourfold/1/result", query, told):
                 wrong_ones.append(f"party {party} signed other integers or another query")
+                continue
+            if plan_hash is not None and report["plan_hash"] != plan_hash:
+                wrong_ones.append(f"party {party} computed another plan")
                 continue
             run = digest({k: report[k] for k in ("attempt", "order_hash", "plan_hash", "session")})
             same.setdefault(run, set()).add(int(party))

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.query.model import Cohort, Plan, Release
+from analytics.query.resolve import DatasetFacts
 
 Column: TypeAlias = tuple[NDArray[Any], NDArray[np.bool_]]  # codes, present
 Table: TypeAlias = Mapping[str, Column]
 
 
-def evaluate(plan: Plan, facts: Sequence[Any], tables: Sequence[Table]) -> list[list[int]]:
+def evaluate(plan: Plan, facts: Sequence[DatasetFacts], tables: Sequence[Table]) -> list[list[int]]:
     """Return the integers of every release, without noise: what figures() reads.
 
-    Shapes  tables: one per dataset of the plan, in its order; column -> (codes, present), of real rows
+    Shapes  tables: one per dataset, beside its facts; column -> (codes, present), of real rows
             only. In a missing row the code is 0. Result: per release, row-major over cells;
             dp: transform @ totals; exact: [ok, *totals], zeros where some dataset's own count is
             neither 0 nor at least the minimum cohort.

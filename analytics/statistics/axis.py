@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
+from analytics.query.columns import Field
 from analytics.query.model import Operand
 
 
@@ -26,9 +26,9 @@ class Axis:
     dropped: int
 
     @classmethod
-    def of(cls, operand: Operand, field: Any) -> Axis:
+    def of(cls, operand: Operand, field: Field) -> Axis:
         """The axis of an operand over a numeric field of the codebook."""
-        minimum, resolution = Fraction(field.minimum), Fraction(field.resolution)
+        minimum, maximum, resolution = field.lattice
         wide = 2**operand.dropped
         reach = 2 ** (operand.bits - 1)
         return cls(
@@ -36,7 +36,7 @@ class Axis:
             origin=minimum + resolution * (wide * reach + Fraction(wide - 1, 2)),
             step=resolution * wide,
             low=minimum,
-            high=Fraction(field.maximum),
+            high=maximum,
             reach=reach,
             dropped=operand.dropped,
         )

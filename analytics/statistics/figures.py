@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from analytics.query.model import Plan
+from analytics.query.resolve import DatasetFacts
 from analytics.statistics import contingency, correlation, counts, moments
 from analytics.statistics.cells import Cell
 from analytics.statistics.figure import IMPOSSIBLE, NOISE, Figure, too_few
@@ -30,10 +31,12 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def figures(plan: Plan, facts: Sequence[Any], integers: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+def figures(
+    plan: Plan, facts: Sequence[DatasetFacts], integers: Sequence[Sequence[int]]
+) -> list[dict[str, Any]]:
     """The statements of a Result (docs: REST, Result), one per release of the plan.
 
-    Shapes  facts: DatasetFacts of the plan's datasets; integers: per release, flat row-major over cells,
+    Shapes  facts: of the plan's datasets, in any order; integers: per release, flat row-major over cells,
             dp: noised transform values; exact: [ok, *totals].
     Raises  ValueError if the integers do not fit the plan's shape; nothing for any values of them.
     """

@@ -5,14 +5,14 @@ Public throughout: the text of the plan, the names and labels of the codebook, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
+from analytics.query.columns import Field
 from analytics.query.language import parse
 from analytics.query.model import By, Plan, Release
-from analytics.query.tree import Statement, normal_form
+from analytics.query.resolve import DatasetFacts
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
 
@@ -32,7 +32,7 @@ class Question:
     release: Release
     groups: tuple[By, ...]
     inner: tuple[By, ...]
-    fields: dict[str, Any]
+    fields: Mapping[str, Field]
 
     def axis(self, operand: int) -> Axis:
         """The unit of a numeric operand of the release."""
@@ -72,26 +72,22 @@ class Question:
         )
 
 
-def questions(plan: Plan, facts: Sequence[Any]) -> list[Question]:
-    """One question per release of the plan, in order. Fields are those of the first dataset (all equal)."""
-    schema = facts[0].schema
-    fields = {field.name: field for field in schema.fields}
+def questions(plan: Plan, facts: Sequence[DatasetFacts]) -> list[Question]:
+    """One question per release of the plan, in order. What the plan reads is equal in all datasets."""
+    fields = {field.name: field for field in facts[0].schema.fields}
     return [_question(plan, release, fields) for release in plan.releases]
 
 
-def _question(plan: Plan, release: Release, fields: dict[str, Any]) -> Question:
+def _question(plan: Plan, release: Release, fields: Mapping[str, Field]) -> Question:
     text = plan.statements[release.statement]
-    statement: Statement = parse(text).statements[0]
+    # A plan's text names columns and levels as the codebook does: nothing is left to look up.
+    statement = parse(text).statements[0]
     outer = len(statement.by)
-    columns = tuple(_field(fields, name.text).name for name in statement.columns)
-    level = None if statement.level is None else statement.level.text
-    if statement.statistic == "proportion" and level is not None:
-        level = _label(fields[columns[0]], level)
     return Question(
         text=text,
         statistic=statement.statistic,
-        columns=columns,
-        level=level,
+        columns=tuple(name.text for name in statement.columns),
+        level=None if statement.level is None else statement.level.text,
         where=None if statement.where is None else str(statement.where),
         mode=plan.mode,
         minimum_cohort=plan.minimum_cohort,
@@ -101,17 +97,3 @@ def _question(plan: Plan, release: Release, fields: dict[str, Any]) -> Question:
         inner=release.by[outer:],
         fields=fields,
     )
-
-
-def _field(fields: dict[str, Any], name: str) -> Any:
-    if name in fields:
-        return fields[name]
-    return next(field for field in fields.values() if normal_form(field.name) == normal_form(name))
-
-
-def _label(field: Any, text: str) -> str:
-    form = normal_form(text)
-    for level in field.levels:
-        if form in (normal_form(str(level.label)), normal_form(str(level.value))):
-            return str(level.label)
-    return text

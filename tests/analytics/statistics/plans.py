@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
 
+from analytics.query.columns import Field, Level
 from analytics.query.model import By, Operand, Plan, PlanColumn, PlanDataset, Release
 
 SIMPLEX = {
@@ -16,29 +18,28 @@ SIMPLEX = {
 }
 
 
-def number(name, minimum="0", maximum="100", resolution="0.1", bits=10, unit="u"):
-    return SimpleNamespace(
+def number(name, minimum="0", maximum="100", resolution="0.1", unit="u"):
+    return Field(
         name=name,
+        title=name,
+        source=name,
+        type="number",
         kind="number",
-        bits=bits,
         unit=unit,
         minimum=Decimal(minimum),
         maximum=Decimal(maximum),
         resolution=Decimal(resolution),
-        levels=(),
     )
 
 
 def category(name, *labels):
-    levels = tuple(SimpleNamespace(value=str(i), label=label) for i, label in enumerate(labels))
-    return SimpleNamespace(
-        name=name, kind="category", bits=max(1, (len(labels) - 1).bit_length()), unit="", levels=levels
-    )
+    levels = tuple(Level(str(i), label) for i, label in enumerate(labels))
+    return Field(name=name, title=name, source=name, type="category", kind="category", levels=levels)
 
 
 FIELDS = (
     number("x"),
-    number("y", "-50", "50", "0.05", 11),
+    number("y", "-50", "50", "0.05"),
     category("arm", "placebo", "imatinib"),
     category("region", "North East", "North West", "South East", "South West"),
 )
@@ -113,6 +114,11 @@ def _release(monomials, transform, sensitivity, mode, micro, *, by=(), operands=
     )
 
 
+def at(release, micro):
+    """The same release at another epsilon."""
+    return replace(release, micro_epsilon=micro, scale=Fraction(release.sensitivity * 10**6, micro))
+
+
 def plan(text, release, mode="dp", minimum=11, datasets=1, capacity=4096, fields=FIELDS):
     return Plan(
         mode=mode,
@@ -132,9 +138,8 @@ def table(rng, n, fields=FIELDS, missing=0.1):
     """n random rows: column -> (codes, present)."""
     columns = {}
     for field in fields:
-        codes = len(field.levels) or int((field.maximum - field.minimum) / field.resolution) + 1
         present = rng.random(n) >= missing
-        columns[field.name] = (np.where(present, rng.integers(0, codes, n), 0), present)
+        columns[field.name] = (np.where(present, rng.integers(0, field.codes, n), 0), present)
     return columns
 
 
