@@ -111,15 +111,19 @@ def upload(
 
     Raises  UploadRefused, UploadInterrupted.
     """
-    known = portal.dataset(dataset.id)
-    if known is not None:
+    known = portal.dataset(dataset.id) or {}
+    state = known.get("state")
+    if state == "REJECTED":
+        portal.say(
+            f"dataset {dataset.id} was rejected{_complaints(known)}: sealed again under a new manifest"
+        )
+    elif known:
         dataset = as_registered(dataset, known, private_key)
-    if known is None or known.get("state") == "UPLOADING":
+    if state in (None, "UPLOADING", "REJECTED"):
         body = {"manifest": dataset.manifest, "signature": dataset.signature, "codebook": dataset.codebook}
         portal.json("POST", "api/datasets/", json=body)
         _send_bundles(portal, dataset)
-        # A repeated "complete" is refused once the parties are at work; the state below decides.
-        portal.request("POST", f"api/datasets/{dataset.id}/complete/", accept=(409,))
+        _complete(portal, dataset.id)
     else:
         portal.say(f"dataset {dataset.id} is on the portal already: nothing is sent")
     wait_for_receipts(portal, dataset, deployment, timeout=timeout)
@@ -207,6 +211,13 @@ def receipts(dataset: Dataset, known: Mapping[str, Any], deployment: Deployment)
             ) from None
         given.add(party)
     return given
+
+
+def _complete(portal: Portal, dataset: str) -> None:
+    """Say that all chunks are there; refused again once the parties are at work, which is as good."""
+    response = portal.request("POST", f"api/datasets/{dataset}/complete/", accept=(409,))
+    if response.status_code == 409 and (portal.dataset(dataset) or {}).get("state") == "UPLOADING":
+        raise UploadRefused(_refusal(response))
 
 
 def _send_bundles(portal: Portal, dataset: Dataset) -> None:

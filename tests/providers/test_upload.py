@@ -231,19 +231,49 @@ def test_another_manifest_under_our_id_is_refused(world):
         run(fake)
 
 
-@pytest.mark.parametrize("state", ["REJECTED", "WITHDRAWN"])
-def test_a_rejected_or_withdrawn_dataset_is_said_so(world, state):
-    dataset = world.dataset()
-    fake = FakePortal(world)
-    fake.datasets[dataset.id] = {
-        "manifest": dict(dataset.manifest),
-        "state": state,
-        "receipts": [],
-        "polls": 0,
-        "complaints": [{"party": 2, "code": "commitment"}],
-    }
-    with pytest.raises(UploadRefused, match=rf"{state.lower()} \(party 2: commitment\)"):
+def stand(world: World, state: str, **more) -> FakePortal:
+    """A portal that has a dataset of this table in some state, with a complaint of party 2."""
+    dataset, fake = world.dataset(), FakePortal(world)
+    known = {"manifest": dict(dataset.manifest), "state": state, "receipts": [], "polls": 0}
+    fake.datasets[dataset.id] = known | {"complaints": [{"party": 2, "code": "commitment"}]} | more
+    return fake
+
+
+def test_a_withdrawn_dataset_is_said_so_and_nothing_is_sent(world):
+    fake = stand(world, "WITHDRAWN", complaints=[])
+    with pytest.raises(UploadRefused, match="is withdrawn$"):
         run(fake)
+    assert {method for method, _ in fake.seen} == {"GET"}
+
+
+def test_a_dataset_that_a_party_rejects_is_refused_with_its_complaint(world):
+    fake = FakePortal(world)
+
+    def fault(n: int, request: httpx.Request) -> httpx.Response | None:
+        for known in fake.datasets.values():
+            if known["state"] == "CHECKING":
+                known |= {"state": "REJECTED", "complaints": [{"party": 2, "code": "commitment"}]}
+        return None
+
+    fake.fault = fault
+    with pytest.raises(UploadRefused, match=r"is rejected \(party 2: commitment\)"):
+        run(fake)
+
+
+def test_a_rejected_dataset_is_sealed_again_under_a_manifest_of_its_own(world):
+    fake, said = stand(world, "REJECTED"), []
+    again = world.dataset(created=1_900_000_000)
+    assert run(fake, said, again) == world.dataset().id
+    assert fake.datasets[again.id]["manifest"] == again.manifest
+    assert "was rejected (party 2: commitment)" in said[0]
+
+
+def test_an_upload_that_the_portal_finds_incomplete_is_refused_at_once(world):
+    def fault(n: int, request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(200, json={}) if request.url.path.endswith("/bundles/1/0/") else None
+
+    with pytest.raises(UploadRefused, match="incomplete"):
+        run(FakePortal(world, fault=fault))
 
 
 @pytest.mark.parametrize(

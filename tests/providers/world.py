@@ -139,13 +139,15 @@ class FakePortal:
         manifest = body["manifest"]
         verify(manifest, body["signature"], manifest["provider_key"])
         assert digest(body["codebook"]) == manifest["codebook_hash"]
-        known = self.datasets.get(manifest["dataset"])
-        if known and known["manifest"] != manifest:
-            return problem(409, "different_manifest")
-        self.datasets.setdefault(
-            manifest["dataset"], {"manifest": manifest, "state": "UPLOADING", "receipts": [], "polls": 0}
-        )
-        return httpx.Response(200 if known else 201, json={"id": manifest["dataset"], "state": "UPLOADING"})
+        dataset = manifest["dataset"]
+        known = self.datasets.get(dataset)
+        if known and known["manifest"] == manifest:
+            return httpx.Response(200, json={"id": dataset, "state": known["state"]})
+        if known and known["state"] not in ("UPLOADING", "REJECTED"):
+            return problem(409, "manifest_differs")
+        self.chunks = {place: content for place, content in self.chunks.items() if place[0] != dataset}
+        self.datasets[dataset] = {"manifest": manifest, "state": "UPLOADING", "receipts": [], "polls": 0}
+        return httpx.Response(201, json={"id": dataset, "state": "UPLOADING"})
 
     def put(self, place: tuple[str, int, int], content: bytes) -> httpx.Response:
         if place[0] not in self.datasets:
@@ -157,6 +159,8 @@ class FakePortal:
     def complete(self, dataset: str) -> httpx.Response:
         if self.datasets[dataset]["state"] != "UPLOADING":
             return problem(409, "not_uploading")
+        if {place[1] for place in self.chunks if place[0] == dataset} != set(range(4)):
+            return problem(409, "incomplete")
         self.datasets[dataset]["state"] = "CHECKING"
         return httpx.Response(202, json={})
 
