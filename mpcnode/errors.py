@@ -17,7 +17,7 @@ class MpcError(Exception):
 class ProtocolAbort(MpcError):
     """The session ended before a result: nothing more is sent and nothing is revealed.
 
-    `reason` is one public word (timeout, mismatch, cancelled, disagreement, version); detail stays in the party's log.
+    `reason` is one public word (timeout, mismatch, cancelled, disagreement, version, rollback); detail stays in the party's log.
     """
 
     code = "protocol_abort"
