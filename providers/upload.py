@@ -23,6 +23,7 @@ from providers.report import UploadInterrupted, UploadRefused
 BUSY = frozenset({429, 502, 503, 504})
 TRIES = 6
 LONGEST_PAUSE = 30.0
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MAY_DIFFER = ("created", "title")
 
 
@@ -94,7 +95,12 @@ def connect(url: str, token: str) -> httpx.Client:
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise UploadRefused(f"{url} is not an http or https address")
         headers = {"Authorization": f"Token {token}"}
-        return httpx.Client(base_url=parsed, headers=headers, timeout=httpx.Timeout(60, connect=10))
+        return httpx.Client(
+            base_url=parsed,
+            headers=headers,
+            timeout=httpx.Timeout(60, connect=10),
+            trust_env=parsed.host not in LOOPBACK,  # a proxy of the environment leads away from this machine
+        )
     except (httpx.InvalidURL, UnicodeEncodeError):
         raise UploadRefused("the address or the token is malformed") from None
 

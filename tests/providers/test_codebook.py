@@ -369,6 +369,19 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     assert "same_file_name" in [p.rule for p in report.errors]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from([BMI, AGE, SEX, AGE | {"where": "other < 3"}, AGE | {"reduce": {"how": "min"}}]),
+    before=st.text("0123456789.,-/eE xyz", max_size=6),
+)
+def test_no_report_ever_shows_a_cell(tmp_path_factory, kind, before):
+    cell = f"{before}canary"
+    text = f'id,{kind["name"]},other\n1,"{cell}","{cell}"\n2,"{cell}2",1\n'
+    _, report = run(tmp_path_factory.mktemp("canary"), [kind], text)
+    assert report.errors
+    assert not any("canary" in str(problem.public()) for problem in report.problems)
+
+
 # -- against a loop over rows in plain Python ----------------------------------------------------------------
 
 NUMBERS = st.one_of(

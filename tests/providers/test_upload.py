@@ -309,3 +309,11 @@ def test_the_token_goes_into_the_header_and_a_path_in_the_address_stays():
         request = http.build_request("GET", "api/parties/")
     assert str(request.url) == "https://host.test/fourfold/api/parties/"
     assert request.headers["Authorization"] == "Token abc"
+
+
+@pytest.mark.parametrize(("url", "through"), [("http://127.0.0.1:8000", False), ("https://host.test", True)])
+def test_a_proxy_of_the_environment_serves_every_portal_but_one_on_this_machine(url, through, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+    with connect(url, "abc") as http:
+        assert http.trust_env is through
