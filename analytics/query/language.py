@@ -275,7 +275,7 @@ def _statistic(head: str, at: tuple[int, int] | None) -> Statistic:
     if name is None:
         raise ProgramRejected(
             "unknown_statistic",
-            f"there is no statistic {head}; there are {', '.join(STATISTICS)}",
+            f"there is no statistic {head[:60]}; there are {', '.join(STATISTICS)}",
             at=at,
             suggestions=nearest(head, known.values(), normal_form),
         )
