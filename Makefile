@@ -39,7 +39,7 @@ lint: .venv/.dev
 	@$(WITH_PATH) .venv/bin/lint-imports
 
 bench: .venv/.runtime
-	@$(WITH_PATH) .venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python benchmarks/complete_query.py $(ARGS)
 
 nightly: .venv/.dev
 	@.venv/bin/python -m pytest -q -rs --timeout 7200 -m nightly $(ARGS)

@@ -204,3 +204,22 @@ def test_two_stacks_side_by_side_do_not_meet(stack, start):
     assert left_behind(other.var, within=0) == []
     with stack.client("analyst") as client:
         assert client.get("datasets/").status_code == 200
+
+
+@pytest.mark.nightly
+def test_an_idle_stack_takes_less_than_three_hundredths_of_a_core(start):
+    running = start().wait_ready()
+    family = {pid for pid, _ in writers(running.var)} | {running.process.pid}
+    time.sleep(10)
+
+    def ticks() -> int:
+        return sum(
+            sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+            for pid in family
+        )
+
+    before, began = ticks(), time.monotonic()
+    time.sleep(60)
+    share = (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
+    assert share < 0.03
+    assert running.stop() == 0

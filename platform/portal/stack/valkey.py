@@ -84,7 +84,8 @@ COMMANDS = (
     "-@all +@connection -client|list -client|kill -client|pause -client|unpause -client|no-evict +info "
     "+brpop +blpop +lpush +rpush +lpop +rpop +llen +lrem +lrange +hset +hget +hdel +hlen +hgetall +zadd +zrem +zrange "
     "+zrangebyscore +zrevrangebyscore +sadd +srem +smembers +set +setex +get +mget +del +exists +expire +pexpire "
-    "+publish +subscribe +psubscribe +unsubscribe +punsubscribe +multi +exec +discard +watch +unwatch +time"
+    "+publish +subscribe +psubscribe +unsubscribe +punsubscribe +multi +exec +discard +watch +unwatch +time "
+    "+evalsha +script|load +script|exists"  # of its own lock; keys in scripts are checked like all others
 )
 
 
