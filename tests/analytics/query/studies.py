@@ -73,7 +73,7 @@ def a_codebook(**changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(CODEBOOK), **changes}
 
 
-def with_field(name: str, **changes: Any) -> dict[str, Any]:
+def with_field(name: str, /, **changes: Any) -> dict[str, Any]:
     """The codebook with one field's keys changed (None removes a key)."""
     codebook = a_codebook()
     for field in codebook["fields"]:
