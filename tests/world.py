@@ -43,6 +43,8 @@ class World:
 
     tamper   {party: function(channel) -> channel-like}: wraps a corrupt party's plaintext side
     wire     function(party, transport) -> transport: wraps the ciphertext side
+    make     makes a party's session: a mutant of the engine stands here; `makers` for one party alone
+    block    number of the driver: part of every key
     """
 
     seed: int = 0
@@ -51,6 +53,9 @@ class World:
     tamper: dict[int, Callable[[Any], Any]] = field(default_factory=dict)
     wire: Callable[[int, Any], Any] = lambda party, transport: transport
     prss_key: Callable[[int, int], bytes] | None = None  # (party, component)
+    make: Callable[..., Session] = Session
+    makers: dict[int, Callable[..., Session]] = field(default_factory=dict)
+    block: int = 0
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -69,15 +74,23 @@ class World:
         self.network, self.sessions, self.channels = network, [], []
         for p in range(self.n):
             peers = [q for q in range(self.n) if q != p]
-            keys = {pair: key(self.seed, "chan", pair) for q in peers for pair in ((p, q), (q, p))}
+            keys = {
+                pair: key(self.seed, "chan", self.block, pair) for q in peers for pair in ((p, q), (q, p))
+            }
             channel = Channel(p, peers, self.wire(p, network.transport(p)), keys, session_id, self.timeout)
             self.channels.append(channel)
             held = {c: self.prss_key(p, c) if self.prss_key else key(self.seed, "prss", c) for c in peers}
-            vouch = {q: key(self.seed, "vouch", min(p, q), max(p, q)) for q in peers}
+            vouch = {q: key(self.seed, "vouch", self.block, min(p, q), max(p, q)) for q in peers}
             links = self.tamper[p](channel) if p in self.tamper else channel
             self.sessions.append(
-                Session(
-                    party=p, n=self.n, channel=links, prss_keys=held, vouch_keys=vouch, session_id=session_id
+                self.makers.get(p, self.make)(
+                    party=p,
+                    n=self.n,
+                    channel=links,
+                    prss_keys=held,
+                    vouch_keys=vouch,
+                    session_id=session_id,
+                    block=self.block,
                 )
             )
         return self.sessions
@@ -91,6 +104,7 @@ class World:
                 results[p] = act(self.sessions[p])
             except Exception as error:  # noqa: BLE001 - whatever a party raises is its outcome
                 results[p] = error
+                self.channels[p].transport.close()  # its peers need not wait for their time-out
 
         threads = [threading.Thread(target=play, args=(p,), daemon=True) for p in range(self.n)]
         for thread in threads:
