@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analytics import render
-from analytics.client import Client, ClientError, RequestRejected, Unverified, agreed
+from analytics.client import Client, ClientError, RequestRejected, Unverified, request
 
 LARGEST_FILE = 64 * 1024 * 1024
 
@@ -38,12 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def ask(options: argparse.Namespace) -> int:
     parties = None if options.parties is None else _parties(options.parties)
-    client = Client(options.url, options.token)
-    query = client.ask(_program(options.program), options.dataset, options.epsilon, options.mode)
+    client, program = Client(options.url, options.token), _program(options.program)
+    query = client.ask(program, options.dataset, options.epsilon, options.mode)
     print(f"query {query['id']}", file=sys.stderr, flush=True)
     result = client.wait(query["id"], options.timeout, told=lambda state: print(state, file=sys.stderr))
     if parties is not None:
-        _say_agreed(agreed(result, parties), sys.stderr)
+        # Only who checks pays for loading compiler and statistics.
+        from analytics.check import agreed, recomputed
+
+        signers = agreed(result, parties)
+        asked = request(program, options.dataset, options.epsilon, options.mode)["program"]
+        bodies = [client.dataset(dataset) for dataset in options.dataset]
+        recomputed(result, asked, options.epsilon, options.mode, bodies)
+        print(f"{_signed(signers)}; plan and figures computed again here are the same", file=sys.stderr)
     print(_json(result) if options.json else render.answer(result))
     return 0
 
@@ -56,10 +63,12 @@ def preview(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
+    from analytics.check import agreed
+
     result = _read_json(options.result)
     if not isinstance(result, dict):
         raise Unverified(f"{options.result} holds no result")
-    _say_agreed(agreed(result, _parties(options.parties)), sys.stdout)
+    print(_signed(agreed(result, _parties(options.parties))))
     return 0
 
 
@@ -136,9 +145,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _say_agreed(parties: Sequence[int], out: Any) -> None:
-    names = ", ".join(map(str, parties))
-    print(f"verified: parties {names} signed these integers", file=out)
+def _signed(parties: Sequence[int]) -> str:
+    return f"verified: parties {', '.join(map(str, parties))} signed these integers"
 
 
 if __name__ == "__main__":

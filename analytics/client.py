@@ -1,6 +1,7 @@
-"""An analyst's side of the REST interface: preview, ask, wait, and check who signed the answer.
+"""An analyst's side of the REST interface: preview, ask, wait.
 
-Holds a token and public keys, nothing secret of a patient. Errors, each with its exit code:
+Holds a token, nothing secret of a patient. What comes back is believed only after `analytics.check`.
+Errors, each with its exit code:
 
 ClientError
 +-- Unreachable        1  no answer from the portal
@@ -21,10 +22,6 @@ from typing import Any
 
 import httpx
 
-from analytics.query.approval import BadSignature, verify
-from analytics.query.model import digest
-
-ENOUGH = 3  # equal signed reports, of four parties
 LONGEST_PAUSE = 30.0
 
 
@@ -94,11 +91,11 @@ class Client:
 
     def preview(self, program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
         """The plan of a program, and what it would cost. Nothing is submitted."""
-        return self._call("POST", "/api/queries/preview/", _request(program, datasets, epsilon, mode))
+        return self._call("POST", "/api/queries/preview/", request(program, datasets, epsilon, mode))
 
     def ask(self, program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
         """Submit a program; returns the query with its "id"."""
-        query = self._call("POST", "/api/queries/", _request(program, datasets, epsilon, mode))
+        query = self._call("POST", "/api/queries/", request(program, datasets, epsilon, mode))
         if not isinstance(query.get("id"), str):
             raise Unreachable(f"{self.url} answered, but not as a Fourfold portal does")
         return query
@@ -165,52 +162,8 @@ class Client:
             raise Unreachable(f"{self.url} cannot be reached: {wrong}") from None
 
 
-def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[int]:
-    """The parties whose signed reports say exactly these integers, in one session; at least three.
-
-    Shapes  result: the body of result/; parties: [{"party", "sign"}], from a source you trust.
-    Raises  Unverified otherwise, naming what is wrong. Needs no network.
-    """
-    try:
-        keys = {int(p["party"]): str(p["sign"]) for p in parties}
-        told = digest({"type": "fourfold/1/integers", "integers": result["integers"]})
-        signatures = list(result["signatures"])
-        # An identical question is answered from the store: the reports then name the query they were for.
-        query = result.get("stored_from") or result["query"]
-        plan_hash = result.get("plan_hash")
-    except (KeyError, TypeError, ValueError) as wrong:
-        raise Unverified(
-            f"this is no result, or no list of parties: {wrong!r} is missing or malformed"
-        ) from None
-    if len(set(keys.values())) != len(keys):
-        raise Unverified("two parties of the list share a key")
-    same: dict[str, set[int]] = {}
-    wrong_ones: list[str] = []
-    for entry in signatures:
-        try:
-            report, signature = entry["report"], entry["signature"]
-            party = report["party"]
-            verify(report, signature, keys[party])
-            if (report["type"], report["query"], report["result_hash"]) != ("fourfold/1/result", query, told):
-                wrong_ones.append(f"party {party} signed other integers or another query")
-                continue
-            if plan_hash is not None and report["plan_hash"] != plan_hash:
-                wrong_ones.append(f"party {party} computed another plan")
-                continue
-            run = digest({k: report[k] for k in ("attempt", "order_hash", "plan_hash", "session")})
-            same.setdefault(run, set()).add(int(party))
-        except BadSignature:
-            wrong_ones.append("a signature does not fit its report or the key in the list of parties")
-        except (KeyError, TypeError, ValueError):
-            wrong_ones.append("a signature is malformed or of an unknown party")
-    best = max(same.values(), key=len, default=set())
-    if len(best) < ENOUGH:
-        why = "; ".join(dict.fromkeys(wrong_ones)) or "too few signatures"
-        raise Unverified(f"{len(best)} equal signatures over these integers, {ENOUGH} are needed: {why}")
-    return sorted(best)
-
-
-def _request(program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
+def request(program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
+    """The body of a submission. A program that begins with a brace is sent as the JSON object it is."""
     text: Any = program
     if program.lstrip().startswith("{"):
         try:

@@ -158,3 +158,33 @@ def noised(rng, plan, integers):
             [x + int(a) - int(b) for x, (a, b) in zip(row, rng.geometric(p, (len(row), 2)), strict=True)]
         )
     return rows
+
+
+CODEBOOK = {
+    "primaryKey": "patient",
+    "fields": [
+        {
+            "name": f.name,
+            "type": "number",
+            "unit": f.unit,
+            "constraints": {"minimum": str(f.minimum), "maximum": str(f.maximum)},
+            "resolution": str(f.resolution),
+        }
+        if f.kind == "number"
+        else {
+            "name": f.name,
+            "type": "string",
+            "categories": [{"value": level.value, "label": level.label} for level in f.levels],
+        }
+        for f in FIELDS
+    ],
+    "capacity": 1024,
+    "policy": {
+        "epsilon": "10",
+        "epsilon_per_query": "5",
+        "minimum_cohort": 11,
+        "modes": ["dp", "exact"],
+        "statistics": ["*"],
+        "expires": "2035-01-01",
+    },
+}

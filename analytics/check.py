@@ -1,0 +1,110 @@
+"""Is this answer what the parties computed for this program?
+
+An analyst who holds the parties' public keys need not trust the portal: three equal signed reports bind the
+integers and the plan's hash, the hash binds program, datasets and codebooks, and every figure follows from
+the integers. Public data throughout; `agreed` needs no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analytics.client import Unverified
+from analytics.privacy.accountant import EpsilonRejected, micro_epsilon
+from analytics.query.approval import BadSignature, verify
+from analytics.query.errors import QueryError
+from analytics.query.model import digest
+from analytics.query.plan import compile
+from analytics.query.resolve import DatasetFacts
+from analytics.query.schema import parse_codebook
+from analytics.statistics import figures
+
+ENOUGH = 3  # equal signed reports, of four parties
+
+
+def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[int]:
+    """The parties whose signed reports say exactly these integers, in one session; at least three.
+
+    Shapes  result: the body of result/; parties: [{"party", "sign"}], from a source you trust.
+    Raises  Unverified otherwise, naming what is wrong. Needs no network.
+    """
+    try:
+        keys = {int(p["party"]): str(p["sign"]) for p in parties}
+        told = digest({"type": "fourfold/1/integers", "integers": result["integers"]})
+        signatures = list(result["signatures"])
+        # An identical question is answered from the store: the reports then name the query they were for.
+        query = result.get("stored_from") or result["query"]
+        plan_hash = result.get("plan_hash")
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise Unverified(
+            f"this is no result, or no list of parties: {wrong!r} is missing or malformed"
+        ) from None
+    if len(set(keys.values())) != len(keys):
+        raise Unverified("two parties of the list share a key")
+    same: dict[str, set[int]] = {}
+    wrong_ones: list[str] = []
+    for entry in signatures:
+        try:
+            report, signature = entry["report"], entry["signature"]
+            party = report["party"]
+            verify(report, signature, keys[party])
+            if (report["type"], report["query"], report["result_hash"]) != ("fourfold/1/result", query, told):
+                wrong_ones.append(f"party {party} signed other integers or another query")
+                continue
+            if plan_hash is not None and report["plan_hash"] != plan_hash:
+                wrong_ones.append(f"party {party} computed another plan")
+                continue
+            run = digest({k: report[k] for k in ("attempt", "order_hash", "plan_hash", "session")})
+            same.setdefault(run, set()).add(int(party))
+        except BadSignature:
+            wrong_ones.append("a signature does not fit its report or the key in the list of parties")
+        except (KeyError, TypeError, ValueError):
+            wrong_ones.append("a signature is malformed or of an unknown party")
+    best = max(same.values(), key=len, default=set())
+    if len(best) < ENOUGH:
+        why = "; ".join(dict.fromkeys(wrong_ones)) or "too few signatures"
+        raise Unverified(f"{len(best)} equal signatures over these integers, {ENOUGH} are needed: {why}")
+    return sorted(best)
+
+
+def recomputed(
+    result: dict[str, Any],
+    program: str | Mapping[str, Any],
+    epsilon: str,
+    mode: str,
+    datasets: Sequence[dict[str, Any]],
+) -> None:
+    """Return if this program over these datasets is the signed plan, and its figures are those shown.
+
+    Shapes  datasets: bodies of datasets/ID/, with manifest and codebook; result: one that `agreed` passed.
+    Raises  Unverified where plan or figures differ, or a codebook is not the one its manifest names.
+    """
+    try:
+        facts = [_facts(body) for body in datasets]
+        plan = compile(program, facts, micro_epsilon(epsilon), mode)
+        if plan.hash != result["plan_hash"]:
+            raise Unverified("the parties computed another plan than this program over these datasets")
+        again = figures(plan, facts, result["integers"])
+        same = json.loads(json.dumps(again)) == result["statements"]
+    except (QueryError, EpsilonRejected, KeyError, TypeError, ValueError) as wrong:
+        raise Unverified(f"the figures cannot be computed again: {wrong}") from None
+    if not same:
+        raise Unverified("the figures shown are not those that follow from the signed integers")
+
+
+def _facts(body: Mapping[str, Any]) -> DatasetFacts:
+    manifest, schema = body["manifest"], parse_codebook(body["codebook"])
+    if schema.hash != manifest["codebook_hash"]:
+        raise Unverified(
+            f"dataset {manifest['dataset']}: the codebook is not the one that the manifest names"
+        )
+    return DatasetFacts(
+        id=manifest["dataset"],
+        version=manifest["version"],
+        manifest_hash=digest(manifest),
+        capacity=manifest["capacity"],
+        schema=schema,
+        policy=manifest["policy"],
+    )
