@@ -11,6 +11,7 @@ disagree about a component (docs/protocols.md, The invariant).
 from __future__ import annotations
 
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -35,20 +36,20 @@ class Links(Protocol):
     ) -> Mapping[int, Any]: ...
 
 
-class Op:
+class Op(ABC):
     """One interactive step; subclasses say what goes over each link and what becomes of it."""
 
+    @abstractmethod
     def words(self, s: int, i: int) -> int:
         """Words on link s -> i; public, from shapes."""
-        raise NotImplementedError  # pragma: no cover
 
+    @abstractmethod
     def begin(self, outgoing: Mapping[int, Words], vouched: Mapping[int, Words]) -> None:
         """Write this party's words for each receiver, and those that it vouches for."""
-        raise NotImplementedError  # pragma: no cover
 
+    @abstractmethod
     def finish(self, received: Mapping[int, Words]) -> Any:
         """The result, from the words of each sender."""
-        raise NotImplementedError  # pragma: no cover
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return (yield self)

@@ -33,9 +33,9 @@ class Deal(HalfGates):
         if n == 3 and me != 2:
             z[-1] = unpack(bits.component(2)).reshape(-1)
         dealt = ({0, 1}, {2, 3}) if n == 4 else ({0, 1},)
-        super().__init__(session, RING, z, self._bits, keep=lambda pair: set(pair) in dealt)
+        super().__init__(session, RING, z, keep=lambda pair: set(pair) in dealt)
 
-    def _bits(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
+    def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         out[:] = self.sides[frozenset((i, j))][lo:hi]
 
 
@@ -44,11 +44,9 @@ class Fold(HalfGates):
 
     def __init__(self, session: Session, dealt: Words) -> None:
         self.dealt = dealt
-        super().__init__(
-            session, RING, dealt.copy(), self._cross, keep=lambda pair: len({0, 1} & set(pair)) == 1
-        )
+        super().__init__(session, RING, dealt.copy(), keep=lambda pair: len({0, 1} & set(pair)) == 1)
 
-    def _cross(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
+    def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         me = self.session.party
         i, j = (i if i < me else i - 1), (j if j < me else j - 1)
         np.multiply(self.dealt[i, lo:hi], self.dealt[j, lo:hi], out=out)

@@ -9,6 +9,7 @@ Dalskov, Escudero, Keller, USENIX Security 2021 (eprint 2020/1330) for four part
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,8 +26,7 @@ CHUNK = 8192  # words; temporaries of one chunk stay in cache
 class HalfGates(Op):
     """Half gates over a flat array of `size` words: the pattern that product, inner product, deal and fold share.
 
-    `z` is (n - 1, size) and already holds what needs no message; `value(i, j, lo, hi, out)` writes
-    v_ij of words lo..hi into `out`.
+    `z` is (n - 1, size) and already holds what needs no message; a subclass's `value` says what v_ij is.
     """
 
     def __init__(
@@ -34,18 +34,20 @@ class HalfGates(Op):
         session: Session,
         algebra: Algebra,
         z: Words,
-        value: Callable[[int, int, int, int, Words], None],
         keep: Callable[[roles.Pair], bool] = lambda pair: True,
     ) -> None:
         self.session = session
         self.algebra = algebra
         self.z = z
         self.size = z.shape[1]
-        self.value = value
         self.segments = [
             (start, stop, tuple(pair for pair in table if keep(pair)))
             for start, stop, table in session.half_tables(self.size)
         ]
+
+    @abstractmethod
+    def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
+        """Write v_ij of words lo to hi into `out`; called only where this party knows it."""
 
     def words(self, s: int, i: int) -> int:
         n = self.session.n
@@ -118,14 +120,14 @@ class Product(HalfGates):
         self.starts = np.cumsum([0, *(x.shape[1] for x, _ in pieces)]).tolist()
         self.spare = np.empty(CHUNK, dtype=np.uint64)
         z = np.empty((session.n - 1, self.starts[-1]), dtype=np.uint64)
-        super().__init__(session, algebra, z, self._cross)
+        super().__init__(session, algebra, z)
 
     def begin(self, outgoing: Mapping[int, Words], vouched: Mapping[int, Words]) -> None:
         for (x, y), start in zip(self.pieces, self.starts, strict=False):
             self.algebra.mul(x, y, out=self.z[:, start : start + x.shape[1]])
         super().begin(outgoing, vouched)
 
-    def _cross(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
+    def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         mul, add, me = self.algebra.mul, self.algebra.add, self.session.party
         i, j = (i if i < me else i - 1), (j if j < me else j - 1)
         first = int(np.searchsorted(self.starts, lo, side="right")) - 1

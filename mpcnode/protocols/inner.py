@@ -27,9 +27,9 @@ class Inner(HalfGates):
         self.shape = (x.shape[0], y.shape[0])
         self.known: dict[frozenset[int], Words] = {}
         z = np.zeros((session.n - 1, self.shape[0] * self.shape[1]), dtype=np.uint64)
-        super().__init__(session, RING, z, self._cross)
+        super().__init__(session, RING, z)
 
-    def _cross(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
+    def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         pair = frozenset((i, j))
         if pair not in self.known:
             self.known[pair] = self._pair_value(i, j).reshape(-1)
