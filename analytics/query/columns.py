@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from math import floor
 
 from analytics.query.tree import Predicate, decimal_text
@@ -64,14 +65,14 @@ class Field:
     event: str | None = None
     occurred: str | None = None
 
-    @property
+    @cached_property
     def lattice(self) -> tuple[Fraction, Fraction, Fraction]:
         """minimum, maximum, resolution of a number, exactly."""
         if self.minimum is None or self.maximum is None or self.resolution is None:
             raise ValueError(f"{self.name} is a category: it has no bounds")
         return Fraction(self.minimum), Fraction(self.maximum), Fraction(self.resolution)
 
-    @property
+    @cached_property
     def codes(self) -> int:
         """How many codes are declared: 0 to codes - 1."""
         if self.kind == "category":
@@ -79,7 +80,7 @@ class Field:
         minimum, maximum, resolution = self.lattice
         return floor((maximum - minimum) / resolution + Fraction(1, 2)) + 1
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """Planes that a code takes: the least b >= 1 with 2**b >= codes."""
         return max(1, (self.codes - 1).bit_length())
