@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--epsilon", default="1", help="total for the program, per dataset (default 1)")
         command.add_argument("--mode", choices=("dp", "exact"), default="dp")
-        command.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
+        command.add_argument("--timeout", type=seconds, default=600.0, metavar="SECONDS")
         command.add_argument("--json", action="store_true", help="print the body as JSON")
         command.add_argument("--parties", metavar="FILE", help="trusted party keys: check the signatures too")
         command.add_argument(
@@ -99,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("result", metavar="RESULT.json", help="what ask --json printed")
     command.add_argument("--parties", required=True, metavar="FILE", help="trusted party keys (access.json)")
     return parser
+
+
+def seconds(text: str) -> float:
+    given = float(text)
+    if not 0 <= given < 1e9:
+        raise ValueError
+    return given
 
 
 def _program(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isclose
 from typing import Any
 
 from analytics.client import Unverified
@@ -87,11 +88,22 @@ def recomputed(
         if plan.hash != result["plan_hash"]:
             raise Unverified("the parties computed another plan than this program over these datasets")
         again = figures(plan, facts, result["integers"])
-        same = json.loads(json.dumps(again)) == result["statements"]
+        same = _same(json.loads(json.dumps(again)), result["statements"])
     except (QueryError, EpsilonRejected, KeyError, TypeError, ValueError) as wrong:
         raise Unverified(f"the figures cannot be computed again: {wrong}") from None
     if not same:
         raise Unverified("the figures shown are not those that follow from the signed integers")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal in everything but the last digits of floats: two machines may round a logarithm differently."""
+    if isinstance(one, float) and isinstance(other, (int, float)):
+        return isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def _facts(body: Mapping[str, Any]) -> DatasetFacts:

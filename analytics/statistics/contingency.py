@@ -28,6 +28,7 @@ SIMULATED = 2000
 MOST_SIMULATED_CELLS = 400_000  # bounds memory and time for wide tables
 STEPS = 12
 TINY = 1e-300
+LIKE = 1 - 1e-9  # equal tables are equal whatever order a machine adds them up in
 NORMAL_FROM = 5000.0  # a chi-square this large is normal to three digits
 
 
@@ -113,7 +114,7 @@ class _Simulation:
     def p(self, chi2: float) -> float:
         """How often a noised table without association looks at least as associated."""
         null = measure(self._tables(self.independent))[0]
-        return float((1 + (null >= chi2).sum()) / (1 + len(null)))
+        return float((1 + (null >= chi2 * LIKE).sum()) / (1 + len(null)))
 
     def deviation(self) -> float:
         """The standard deviation of V from noise alone, at the observed table."""
@@ -124,8 +125,8 @@ class _Simulation:
         """Strengths, as V, at which the observed V is in neither tail."""
         if not np.abs(self.direction).max() > 1e-12:
             return 0.0, 1.0
-        low = self._first(lambda w: (self._v(w) >= v).mean() >= TAIL)
-        high = self._first(lambda w: (self._v(w) <= v).mean() < TAIL)
+        low = self._first(lambda w: (self._v(w) >= v * LIKE).mean() >= TAIL)
+        high = self._first(lambda w: (self._v(w) * LIKE <= v).mean() < TAIL)
         return (v if low is None else low), (1.0 if high is None else high)
 
     def _first(self, holds: Callable[[float], bool]) -> float | None:

@@ -69,7 +69,7 @@ def mean(question: Question, cells: Sequence[Cell]) -> Figure:
             return Figure.estimate(value, None, within=within, n=1, noise=0.0, reason=ONE)
         half = float(stdtrit(float(n - 1), 1 - TAIL)) * sqrt(spread / n)
         return Figure.estimate(
-            value, (float(value) - half, float(value) + half), within=within, n=int(n), noise=0
+            value, (float(value) - half, float(value) + half), within=within, n=int(n), noise=0.0
         )
     drawn = _behind("mean", cell, axis)
     if drawn is None:
@@ -111,7 +111,7 @@ def _dispersion(question: Question, cells: Sequence[Cell], *, squared: bool) -> 
 
     spread = max(_spread(cell, axis) or Fraction(0), Fraction(0))
     unit = float(axis.step * axis.reach) ** 2
-    # chi-square quantiles; TAIL of them is what a variance estimated from n patients may be off by
+    # (n - 1) s^2 / sigma^2 is chi-square: each draw of a cohort gets one sigma that may have made it
     chi = 2 * gammaincinv((drawn.n - 1) / 2, drawn.u[0])
     low, high = noise.interval(unit * drawn.variance * drawn.n / np.maximum(chi, 1e-300))
     # Popoviciu: no distribution on [low, high] varies more than one that sits half at each end

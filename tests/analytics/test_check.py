@@ -61,11 +61,31 @@ def test_an_honest_answer_passes_however_the_question_was_spelled(released):
     )
 
 
-def test_a_changed_figure_is_caught(released):
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [("value", lambda x: x + 1e-6), ("low", lambda x: None), ("n", lambda x: x + 1), ("suppressed", lambda x: 0),
+     ("reason", lambda x: "fine"), ("by", lambda x: {}), ("by", lambda x: {"arm": "placebo"})],
+)  # fmt: skip
+def test_a_changed_figure_is_caught(released, key, changed):
     forged = copy.deepcopy(released)
-    forged["statements"][0]["groups"][1]["value"] += 1e-9
+    group = forged["statements"][0]["groups"][1]
+    group[key] = changed(group[key])
     with pytest.raises(Unverified, match="figures shown"):
         check(forged)
+
+
+def test_the_last_digits_of_another_machine_are_no_lie(released):
+    elsewhere = copy.deepcopy(released)
+    elsewhere["statements"][0]["groups"][1]["value"] *= 1 + 1e-12
+    check(elsewhere)
+
+
+def test_a_missing_or_added_group_is_caught(released):
+    for change in (lambda groups: groups.pop(), lambda groups: groups.append(groups[0])):
+        forged = copy.deepcopy(released)
+        change(forged["statements"][0]["groups"])
+        with pytest.raises(Unverified, match="figures shown"):
+            check(forged)
 
 
 def test_integers_of_another_shape_are_caught(released):
