@@ -164,8 +164,12 @@ def test_it_ends_within_ten_seconds_in_the_middle_of_a_query(start, tables):
     assert left_behind(running.var, within=0) == []
 
 
-@pytest.mark.parametrize("party", [0, 3])
-def test_a_party_killed_in_the_middle_of_a_query_makes_a_new_attempt_and_one_release(stack, tables, party):
+@pytest.mark.parametrize(
+    ("party", "leader_too"), [(0, True), (3, False)], ids=["whole party", "its computing child"]
+)
+def test_a_party_killed_in_the_middle_of_a_query_makes_a_new_attempt_and_one_release(
+    stack, tables, party, leader_too
+):
     title = f"killed party {party}"
     dataset = stack.upload(
         "provider", codebook("dp", capacity=2**18, title=title, description=title), tables[0]
@@ -175,16 +179,19 @@ def test_a_party_killed_in_the_middle_of_a_query_makes_a_new_attempt_and_one_rel
     wait_running(stack, query)
     time.sleep(0.3)
     for pid, log in list(writers(stack.var)):
-        if log.stem == f"party{party}":
+        if log.stem == f"party{party}" and (leader_too or os.getsid(pid) != pid):
             os.kill(pid, signal.SIGKILL)
     answer = stack.result(query, within=180)
     assert answer.status_code == 200, f"{answer.text}\n{stack.logs()}"
-    assert any(f"party {party} ended" in line for line in stack.lines)
     with stack.client("analyst") as client:
+        attempts = client.get(f"queries/{query}/").json()["attempts"]
         (line,) = client.get("budget/", params={"dataset": dataset}).json()
+    assert [attempt["state"] for attempt in attempts] == ["FAILED", "RELEASED"]
     assert line["reserved"] == "0.000000"
-    assert line["spent"] in ("1.000000", "2.000000")
+    # Four lines of 0.1: once, or twice if the killed attempt was past the point of no return.
+    assert line["spent"] in ("0.400000", "0.800000")
     assert len(answer.json()["signatures"]) in (3, 4)
+    assert any(f"party {party} ended" in line for line in stack.lines) == leader_too
 
 
 def test_two_stacks_side_by_side_do_not_meet(stack, start):

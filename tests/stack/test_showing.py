@@ -47,13 +47,13 @@ def test_a_missing_statement_is_noticed():
 
 
 def test_answer_interval_and_truth_stand_together():
-    shown = "\n".join(lines({"text": 'average("x")', "groups": [GROUP]}, TRUTH))
+    shown = "\n".join(lines('average("x")', {"text": "mean(x)", "groups": [GROUP]}, TRUTH))
     for word in ('average("x")', "20", "18 to 22", "95 %", "20.5", "464"):
         assert word in shown
 
 
 def test_a_suppressed_answer_shows_its_reason():
     shown = "\n".join(
-        lines({"text": "count()", "groups": [group(value=None, reason="too few patients")]}, TRUTH)
+        lines("count()", {"text": "count()", "groups": [group(value=None, reason="too few patients")]}, TRUTH)
     )
     assert "too few patients" in shown

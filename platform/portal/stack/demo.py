@@ -49,7 +49,7 @@ class Demo:
         with self.stage("start the portal and four parties"):
             stack = self.start_stack()
         try:
-            with self.stage("make the tables of two hospitals up"):
+            with self.stage("make up the tables of two hospitals"):
                 truths = self.make_tables()
             with self.stage("check, split, seal and upload them"):
                 datasets = {"dp": self.upload("dp"), "exact": self.upload("exact")}
@@ -161,7 +161,7 @@ class Demo:
 
     def ask(self, datasets: list[str], mode: str) -> dict[str, Any]:
         question = {
-            "program": (self.samples / "questions.txt").read_text(),
+            "program": self.questions(),
             "datasets": datasets,
             "epsilon": EPSILON,
             "mode": mode,
@@ -177,6 +177,9 @@ class Demo:
                 time.sleep(min(float(answer.headers.get("Retry-After", 1)), 0.5))
         raise StackError(f"no answer within {PATIENCE:g} s; the parties' logs are in {self.place.log}")
 
+    def questions(self) -> str:
+        return (self.samples / "questions.txt").read_text()
+
     def client(self, account: str) -> httpx.Client:
         return httpx.Client(
             base_url=f"{self.access['url']}/api/",
@@ -190,8 +193,9 @@ class Demo:
             say(f"\nWith noise, epsilon {EPSILON} for the four lines together (the default):\n")
         else:
             say("\nWithout noise, on tables whose policy allows it (for tests and demonstrations):\n")
-        for statement, truth in zip(result["statements"], truths, strict=False):
-            for line in lines(statement, truth):
+        asked = self.questions().splitlines()
+        for question, statement, truth in zip(asked, result["statements"], truths, strict=False):
+            for line in lines(question, statement, truth):
                 say(line)
         say("")
         self.failures += nonsense(result["statements"], truths, mode)
@@ -201,10 +205,13 @@ class Demo:
         for failure in self.failures:
             say(f"FAILED: {failure}")
         say("Where to look next:")
-        say("  make up                  the same stack, running on; accounts in var/access.json")
-        say("  samples/                 the made-up hospitals, their codebook, the four questions")
-        say("  docs/architecture.md     what just happened, and who saw what")
-        say(f"  {shorter(self.place.log)}             what portal and parties logged")
+        for where, what in (
+            ("make up", "the same stack, running on; accounts and passwords in var/access.json"),
+            ("samples/", "the made-up hospitals, their codebook, the four questions"),
+            ("docs/architecture.md", "what just happened, and who saw what"),
+            (str(shorter(self.place.log)), "what the portal and the parties logged"),
+        ):
+            say(f"  {where:<22} {what}")
 
 
 def checked(answer: httpx.Response) -> dict[str, Any]:

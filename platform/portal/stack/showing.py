@@ -13,10 +13,10 @@ from typing import Any
 FARTHEST = 6.0
 
 
-def lines(statement: Mapping[str, Any], truth: Mapping[str, Any]) -> Iterator[str]:
-    """One statement with its answer, its interval and the truth."""
+def lines(asked: str, statement: Mapping[str, Any], truth: Mapping[str, Any]) -> Iterator[str]:
+    """One line of the program with its answer, its interval and the truth."""
     group = statement["groups"][0]
-    yield f"  {statement['text']}"
+    yield f"  {asked}"
     if group["value"] is None:
         yield f"      no answer: {group['reason']}"
         return
@@ -25,10 +25,9 @@ def lines(statement: Mapping[str, Any], truth: Mapping[str, Any]) -> Iterator[st
         f"{shown(group['low'])} to {shown(group['high'])}   n about {shown(group['n'])}"
     )
     yield f"      truth  {shown(truth['value']):>9}   (in clear, n {truth['n']})"
-    extra = {**statement, **group}
-    if extra.get("chi2") is not None:
-        p = extra.get("p")
-        said = f"      chi2 {shown(extra['chi2'])}, df {extra.get('df')}"
+    if group.get("chi2") is not None:
+        p = group.get("p")
+        said = f"      Cramer's V; chi2 {shown(group['chi2'])}, df {group['df']}"
         said += f", p {p:.2g}" if isinstance(p, float | int) else ""
         yield f"{said}   truth: chi2 {shown(truth['chi2'])}"
 
