@@ -44,6 +44,9 @@ class Engine:
     session: Callable[..., Session] = Session
     reveal: Callable[..., Any] = release.reveal
     compare_at_end: bool = False  # `session.compare()` before the release: the hash-at-the-end mutant
+    knows_every_key: bool = (
+        False  # its session is given `every_key`: the mutant whose masks the receiver knows
+    )
 
     def __str__(self) -> str:
         return self.name

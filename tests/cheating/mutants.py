@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
@@ -22,7 +22,6 @@ from mpcnode.prss import Prss, Stream
 from mpcnode.ring import Words
 from mpcnode.session import Session
 from tests.cheating.bench import Engine
-from tests.world import key
 
 
 @cache
@@ -146,10 +145,6 @@ class MaskTheReceiverKnows(Session):
         return self.wrong[i, j]
 
 
-def mask_the_receiver_knows(seed: int) -> Any:
-    return partial(MaskTheReceiverKnows, every_key={c: key(seed, "prss", c) for c in range(4)})
-
-
 class RestartedStream(Stream):
     """The counter begins at zero for every draw."""
 
@@ -245,6 +240,7 @@ TAG_ONE_ROUND_LATE = Engine("tags one round late", TagOneRoundLate)
 HASH_AT_THE_END = Engine("hash at the end", HashAtTheEnd, compare_at_end=True)
 VOUCHER_TAGS_WHAT_IT_RECEIVED = Engine("voucher tags what it received", Relaying)
 MASKS_OFF = Engine("masks off", MasksOff)
+MASK_THE_RECEIVER_KNOWS = Engine("r = PRF(k_j)", MaskTheReceiverKnows, knows_every_key=True)
 STREAM_NOT_ADVANCED = Engine("stream not advanced", StreamNotAdvanced)
 BLOCK_NOT_IN_KEY = Engine("block not in key", block_not_in_key())
 COINS_FROM_ONE_KEY = Engine("coins from one key", CoinsFromOneKey)
