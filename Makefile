@@ -7,7 +7,7 @@ PYTHON = $(shell for name in python3.11 python3 python; do \
 	$$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && \
 	echo $$name && break; done)
 NO_PYTHON = Python 3.11 with its venv module is needed and was not found (looked for python3.11, python3, python)
-PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
+PIP = .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input
 WITH_PATH = PYTHONPATH=.:platform
 
 # A stamp is newer than the list it was made from: a second run has nothing to do.
