@@ -180,6 +180,11 @@ class Joint:
             return False
         return True
 
+    def sweep(self) -> None:
+        """Remove what came after this party had its answer: the third opening, of which two suffice."""
+        with suppress(ProtocolAbort):
+            self.connect(self._name).close()
+
     # -- when there is no answer ---------------------------------------------------------------------------
 
     def abandon(self, wait: float = ABANDON_WAIT) -> bool:

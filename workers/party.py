@@ -120,6 +120,7 @@ class Party:
             self._abandon(joint)
             return code
         self._answer(mandate, answer)
+        joint.sweep()
         log.info("party %d: query %s attempt %d answered after %.2f s, %d rounds",
                  self.config.party, order.query, number, time.monotonic() - began, answer.rounds)  # fmt: skip
         return "answered"

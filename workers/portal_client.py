@@ -42,6 +42,7 @@ class Portal:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
     ) -> None:
         self._party = config.party
         self._keys = keys
@@ -50,7 +51,7 @@ class Portal:
         url = httpx.URL(config.portal_url)
         # No proxy of the environment may stand between a party and a portal on its own machine.
         own = url.host in ("localhost", "127.0.0.1", "::1")
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT, transport=transport, trust_env=not own)
+        self._client = httpx.Client(base_url=url, timeout=timeout, transport=transport, trust_env=not own)
 
     def __enter__(self) -> Self:
         return self

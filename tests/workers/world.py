@@ -152,6 +152,20 @@ class World:
         self.portal = FakePortal(self)
         self.datasets: dict[str, provider_bundle.Dataset] = {}
 
+    def write_party_json(self, number: int, portal_url: str, **more: Any) -> None:
+        """What a party's own process reads."""
+        config = self.parties[number].config
+        whole = {
+            "party": number,
+            "portal_url": portal_url,
+            "portal_sign": self.portal_sign,
+            "peers": self.peers,
+            "floors": {"minimum_cohort": config.floors.minimum_cohort},
+            "exact": config.exact,
+            **more,
+        }
+        (config.folder / "party.json").write_text(json.dumps(whole))
+
     def prepare(
         self, book: dict[str, Any] | None = None, planes: Any = None, **changes: Any
     ) -> provider_bundle.Dataset:

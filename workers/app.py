@@ -1,0 +1,96 @@
+"""The Celery application of one party: its own prefix in Redis, its own queue, JSON only, nothing redelivered.
+
+A message is a hint of {query, attempt} or {dataset}; the broker is trusted with nothing else. Celery does not
+repeat a task of a killed process (acks early): the portal makes a new attempt instead, and a party runs an
+attempt once. Settings were tried against killed, frozen and doubled workers: docs/decisions.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One thread of numpy a party: four parties on one machine would fight for its cores. Before numpy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import logging
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
+
+from workers import config
+from workers.errors import Misconfigured
+from workers.heartbeat import Heartbeat
+from workers.version import code_version
+
+SOFT_LIMIT, HARD_LIMIT = 540, 600  # seconds of one task
+
+
+def make_app(party: int, redis_url: str) -> Celery:
+    """The application of one party; the portal's sender uses the same names."""
+    app = Celery("workers", broker=redis_url, backend=None, include=["workers.tasks"])
+    app.conf.update(
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_default_queue="jobs",
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        task_soft_time_limit=SOFT_LIMIT,
+        task_time_limit=HARD_LIMIT,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=1,
+        worker_pool="prefork",
+        worker_max_tasks_per_child=200,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "global_keyprefix": f"p{party}:",
+            "visibility_timeout": 3600,  # above every limit of a task
+            "socket_timeout": 20,
+        },
+    )
+    return app
+
+
+def _app() -> Celery:
+    try:
+        mine = config.load()
+    except Misconfigured as wrong:
+        sys.exit(f"this party cannot start: {wrong}")
+    code_version()  # of the program as it was loaded; children of the pool inherit it
+    return make_app(mine.party, mine.redis_url)
+
+
+def _log(**_: Any) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("httpx", "httpcore", "kombu", "amqp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+_beat: Heartbeat | None = None
+
+
+def _start(**_: Any) -> None:
+    """In the main process only; children of the pool have no heartbeat."""
+    global _beat
+    _beat = Heartbeat(config.load())
+    _beat.start()
+
+
+def _stop(**_: Any) -> None:
+    if _beat is not None:
+        _beat.stop()
+
+
+setup_logging.connect(_log)
+worker_ready.connect(_start)
+worker_shutting_down.connect(_stop)
+app = _app()

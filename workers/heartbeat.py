@@ -1,0 +1,73 @@
+"""Every five seconds: I am alive, this is my program, this is how long my ledger is.
+
+A thread of the worker's main process, which never computes. It also closes what a killed child left open and
+posts reports that the portal could not take when they were made. That process forks a new child whenever one
+dies, and a child forked in the middle of a beat would inherit SQLite's locks as they were in memory, for good:
+so no fork happens during a beat. Public: all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+from workers import keys, report
+from workers.config import Config
+from workers.errors import PortalUnreachable, WorkerError
+from workers.ledger import Ledger
+from workers.party import close_left_open, post_answers, turn
+from workers.portal_client import Portal
+from workers.version import code_version
+
+log = logging.getLogger(__name__)
+
+EVERY = 5.0  # seconds
+PATIENCE = 2.0  # seconds: a missed beat is followed by the next
+TIMEOUT = 3.0  # seconds of one try: a fork may have to wait for it
+
+no_fork = threading.Lock()  # held during a beat, and taken by whoever forks
+os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release)
+
+
+class Heartbeat(threading.Thread):
+    """Beats until `stop`; what goes wrong is logged once and tried again at the next beat."""
+
+    def __init__(self, config: Config, *, every: float = EVERY) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self.config = config
+        self.every = every
+        self._ended = threading.Event()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def run(self) -> None:
+        with no_fork:
+            own = keys.load(self.config.folder)
+            ledger = Ledger(self.config.database)
+        failing = ""
+        with Portal(self.config, own, patience=PATIENCE, timeout=TIMEOUT, sleep=self._pause) as portal:
+            while not self._ended.is_set():
+                try:
+                    with no_fork:
+                        beat(self.config, ledger, portal)
+                    failing = ""
+                except (PortalUnreachable, WorkerError, OSError) as wrong:
+                    if type(wrong).__name__ != failing:
+                        log.warning("party %d: no heartbeat: %s", self.config.party, wrong)
+                    failing = type(wrong).__name__
+                self._ended.wait(self.every)
+
+    def _pause(self, seconds: float) -> None:
+        self._ended.wait(seconds)
+
+
+def beat(config: Config, ledger: Ledger, portal: Portal) -> None:
+    """One beat: tidy up if no attempt runs, then report. Raises PortalUnreachable, LedgerError."""
+    with turn(config, 0.0) as idle:
+        if idle:
+            close_left_open(config, ledger)
+    portal.report(report.heartbeat(config.party, code_version(), ledger.head(), busy=not idle))
+    if idle:
+        post_answers(ledger, portal)

@@ -1,0 +1,95 @@
+"""The two tasks of a party, by the names the portal sends. Thin: what they do is in `workers.party` and
+`workers.ingest`.
+
+Everything is opened inside the task, after the fork: no key, cipher, connection or random state is shared
+between processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from mpcnode.store import Store
+from mpcnode.transport.redis import RedisTransport, connect
+from workers import config, ingest, keys
+from workers.app import app
+from workers.config import PARTIES
+from workers.errors import PortalUnreachable
+from workers.ledger import Ledger
+from workers.party import Party
+from workers.portal_client import Portal
+
+log = logging.getLogger(__name__)
+
+# Whoever writes to the queue chooses these, and they become part of a signed request's path.
+_QUERY = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DATASET = re.compile("[0-9a-f]{32}")
+
+
+@app.task(name="workers.run")  # type: ignore[untyped-decorator]
+def run(query: str, attempt: int) -> None:
+    """Play this party's part in one attempt of an approved query."""
+    if not (_matches(_QUERY, query) and type(attempt) is int):
+        log.warning("a run task is no hint of ours")
+        return
+    with party() as mine:
+        outcome = mine.run(query, attempt)
+        log.info("party %d: query %s attempt %d: %s", mine.config.party, query, attempt, outcome)
+
+
+@app.task(name="workers.ingest")  # type: ignore[untyped-decorator]
+def take(dataset: str) -> None:
+    """Open, check and store this party's part of a dataset."""
+    if not _matches(_DATASET, dataset):
+        log.warning("an ingest task is no hint of ours")
+        return
+    with party() as mine:
+        try:
+            ingest.ingest(
+                dataset,
+                config=mine.config,
+                keys=mine.keys,
+                store=mine.store,
+                ledger=mine.ledger,
+                portal=mine.portal,
+            )
+        except PortalUnreachable as gone:
+            log.warning("party %d: dataset %s waits: %s", mine.config.party, dataset, gone)
+
+
+@contextmanager
+def party() -> Iterator[Party]:
+    """This process's party, opened for one task."""
+    mine = config.load()
+    own = keys.load(mine.folder)
+    peers = [p for p in range(PARTIES) if p != mine.party]
+    client = connect(mine.redis_url)
+
+    def cancelled(query: str) -> bool:
+        try:
+            return bool(client.exists(f"cancel:{query}"))
+        except redis.RedisError:
+            return False  # not a word of the portal; the rounds notice a dead Redis by themselves
+
+    try:
+        with Portal(mine, own) as portal:
+            yield Party(
+                config=mine,
+                keys=own,
+                store=Store(mine.store, own.store, mine.party),
+                ledger=Ledger(mine.database),
+                portal=portal,
+                connect=lambda name, stop: RedisTransport(client, mine.party, peers, name, cancelled=stop),
+                cancelled=cancelled,
+            )
+    finally:
+        client.close()
+
+
+def _matches(pattern: re.Pattern[str], text: object) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None
