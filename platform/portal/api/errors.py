@@ -80,7 +80,8 @@ def handler(error: Exception, context: dict[str, Any]) -> Response | None:
             if http_status >= 500:
                 log.error("%s: %s", code, error)
                 return Response(problem(code, TITLES[http_status] + ".", http_status), http_status)
-            return Response(problem(code, str(error), http_status, **_more(error)), http_status)
+            detail = error.message if isinstance(error, ProgramRejected) else str(error)
+            return Response(problem(code, detail, http_status, **_more(error)), http_status)
     if isinstance(error, Http404):
         # One text for what is absent and what may not be seen.
         error = exceptions.NotFound("There is nothing here that you may see.")
@@ -116,7 +117,7 @@ def bad_request(request: Any, exception: Any = None) -> JsonResponse:
 def _more(error: Exception) -> dict[str, Any]:
     if isinstance(error, ProgramRejected):
         public = error.public()
-        return {key: public[key] for key in ("detail", "where", "suggestions")}
+        return {"where": public["where"], "suggestions": public["suggestions"]}
     if isinstance(error, CodebookRejected):
         return {"problems": error.problems}
     if isinstance(error, BudgetExhausted):

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -60,21 +60,34 @@ def run(sender: Sender | None = None, *, stopped: threading.Event, sleep: Callab
     Raises  AnotherDispatcher.
     """
     sender = sender or CelerySender()
-    with alone():
-        failing = ""
-        while not stopped.is_set():
-            try:
-                tick(sender)
-                if failing:
-                    log.warning("continuing after %s", failing)
-                failing = ""
-            except (BrokerDown, OperationalError) as wrong:
-                if not failing:
-                    log.warning("waiting: %s (%s)", type(wrong).__name__, wrong)
-                failing = type(wrong).__name__
-                close_old_connections()
-            sleep(settings.FOURFOLD_POLL_SECONDS if not failing else 1.0)
-        cancel_running(sender)
+    held_once = False
+    while not stopped.is_set():
+        try:
+            with alone():
+                held_once = True
+                _loop(sender, stopped, sleep)
+        except AnotherDispatcher:
+            if not held_once:
+                raise
+            sleep(1.0)  # our own lock, until the server notices that its connection is gone
+        except (OperationalError, InterfaceError) as wrong:
+            log.warning("waiting for the database: %s", type(wrong).__name__)
+            close_old_connections()
+            sleep(1.0)
+    cancel_running(sender)
+
+
+def _loop(sender: Sender, stopped: threading.Event, sleep: Callable[[float], object]) -> None:
+    waiting = False
+    while not stopped.is_set():
+        try:
+            tick(sender)
+            waiting = False
+        except BrokerDown as wrong:
+            if not waiting:
+                log.warning("waiting for the broker: %s", wrong)
+            waiting = True
+        sleep(1.0 if waiting else settings.FOURFOLD_POLL_SECONDS)
 
 
 def cancel_running(sender: Sender) -> None:

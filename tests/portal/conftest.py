@@ -1,0 +1,72 @@
+"""A portal with keys of its own, four parties' keys pinned, and a database in a file (threads need one)."""
+
+import json
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+
+from portal.keys import ensure_portal_key
+
+from .factories import Caller, Party
+
+GUARDED = [
+    "audit_event",
+    "budgets_line",
+    "queries_report",
+    "queries_result",
+    "queries_queryevent",
+    "queries_order",
+]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, tmp_path_factory):
+    from django.db import connections
+
+    for alias in connections:
+        settings = connections[alias].settings_dict
+        if settings["ENGINE"].endswith("sqlite3"):
+            settings["TEST"]["NAME"] = str(tmp_path_factory.mktemp("portal") / "portal.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def local(settings, tmp_path):
+    """Local http, quick hashes, no throttle from one test to the next; everything kept in a folder of the test."""
+    settings.SECURE_SSL_REDIRECT = False
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.PORTAL_DIR = tmp_path
+    settings.FOURFOLD_PORTAL_KEY = tmp_path / "sign.pem"
+    settings.FOURFOLD_PARTIES_FILE = tmp_path / "parties.json"
+    settings.FOURFOLD_BUNDLES = tmp_path / "bundles"
+    settings.FOURFOLD_RELEASE_GRACE = 3600
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    ensure_portal_key()
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def crew(local, settings):
+    """Four parties whose keys are pinned."""
+    four = [Party(n) for n in range(4)]
+    settings.FOURFOLD_PARTIES_FILE.write_text(json.dumps([p.public for p in four]))
+    return four
+
+
+@pytest.fixture
+def unguarded(transactional_db):
+    """A test with transactions of its own empties the tables afterwards, which their triggers forbid.
+
+    Such tests run last, so the triggers need not come back.
+    """
+    with connection.cursor() as cursor:
+        for table in GUARDED:
+            on = f" ON {table}" if connection.vendor == "postgresql" else ""
+            for verb in ("update", "delete"):
+                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}{on}")
+
+
+@pytest.fixture
+def as_(db):
+    """`as_("analyst").get("queries/")`."""
+    return Caller

@@ -1,0 +1,182 @@
+"""Headers, cookies, CSRF, the OpenAPI document, health: what every response has to hold."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+
+from portal import dispatch
+
+from . import factories
+from .test_permissions import METHODS, ROUTES, TABLE, address
+
+pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parents[2]
+CSP = {
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
+    "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/login/", "/admin/login/", "/api/parties/", "/api/docs/", "/nothing", "/healthz"]
+)
+def test_every_answer_has_the_strict_headers(path):
+    answer = Client().get(path)
+    assert set(answer["Content-Security-Policy"].split("; ")) == CSP
+    assert answer["X-Frame-Options"] == "DENY"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/login/", "/nothing"])
+def test_pages_hold_no_inline_script_or_style(path):
+    page = Client().get(path).content.decode()
+    assert "<script>" not in page and "style=" not in page and "<style" not in page
+
+
+UNSAFE = sorted({(name, method) for name, method in TABLE if method != "get"})
+
+
+@pytest.mark.parametrize(("name", "method"), UNSAFE)
+def test_an_unsafe_request_of_a_session_needs_its_csrf_token(name, method):
+    if name in ("api:reports", "api:tokens"):
+        pytest.skip("takes no session: the signature or the password in the body is the authority")
+    dataset = factories.dataset()
+    query = factories.query(dataset)
+    who = {"api:approve": "operator", "api:refuse": "operator", "api:datasets": "provider", "api:bundle": "provider",
+           "api:complete": "provider"}.get(name, "analyst")  # fmt: skip
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.account(who))
+    answer = getattr(client, method)(
+        address(name, query, dataset), data="{}", content_type="application/json"
+    )
+    assert answer.status_code == 403
+    query.refresh_from_db()
+    assert query.state == "SUBMITTED"
+
+
+def test_a_session_with_its_csrf_token_works_like_a_token():
+    dataset = factories.dataset()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.account("analyst"))
+    client.get("/login/")
+    token = client.cookies["csrftoken"].value
+    answer = client.post(
+        "/api/queries/",
+        json.dumps({"program": "count()", "datasets": [dataset.pk], "epsilon": "1"}),
+        content_type="application/json",
+        headers={"X-CSRFToken": token},
+    )
+    assert answer.status_code == 201
+
+
+def test_logging_in_and_out_on_the_page():
+    factories.account("analyst")
+    query = factories.query()
+    client = Client()
+    wrong = client.post("/login/", {"username": "analyst", "password": "wrong"})
+    assert "User name or password is wrong" in wrong.content.decode()
+    client.post("/login/", {"username": "analyst", "password": factories.PASSWORD})
+    page = client.get("/").content.decode()
+    assert str(query.pk) in page
+    cookie = client.cookies["sessionid"]
+    assert cookie["httponly"] and cookie["samesite"] == "Lax"
+    client.post("/logout/")
+    assert str(query.pk) not in client.get("/").content.decode()
+
+
+def test_a_log_in_never_leads_elsewhere():
+    factories.account("analyst")
+    answer = Client().post(
+        "/login/?next=https://evil.example/",
+        {"username": "analyst", "password": factories.PASSWORD, "next": "https://evil.example/"},
+    )
+    assert answer["Location"] == "/"
+
+
+def test_a_program_on_a_page_is_text():
+    factories.query(program="count() # <script>alert(1)</script>")
+    client = Client()
+    client.force_login(factories.account("analyst"))
+    assert "<script>alert" not in client.get("/").content.decode()
+
+
+def test_the_openapi_document_has_no_warnings_and_every_route(tmp_path, capsys):
+    call_command("spectacular", "--fail-on-warn", "--validate", "--file", str(tmp_path / "schema.yml"))
+    document = json.loads(Client().get("/api/schema/?format=json").content)
+    described = {path for path in document["paths"]}
+    assert len(described) == len([r for r in ROUTES if r.startswith("api:") and r not in
+                                  ("api:nowhere", "api:docs", "api:schema")])  # fmt: skip
+
+
+def test_health_names_what_fails_and_says_demo(monkeypatch, settings):
+    assert Client().get("/healthz").status_code == 503
+    assert Client().get("/healthz").json() == {
+        "status": "failing", "database": "ok", "broker": "failing", "demo": False,
+    }  # fmt: skip
+    monkeypatch.setattr(dispatch, "broker_answers", lambda: True)
+    settings.FOURFOLD_DEMO = True
+    answer = Client().get("/healthz")
+    assert answer.status_code == 200 and answer.json()["demo"] is True
+    assert "demo deployment" in answer.json()["notice"]
+    assert "Demo deployment" in Client().get("/").content.decode()
+
+
+def test_django_s_own_check_of_a_deployment_is_content(tmp_path):
+    environment = {"PATH": "/usr/bin", "VAR": str(tmp_path), "SECRET_KEY": "k" * 60 + "0123456789",
+                   "DJANGO_SETTINGS_MODULE": "portal.settings"}  # fmt: skip
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_a_deployment_without_a_kept_secret_is_named(settings):
+    from portal.apps import secret_key_is_kept
+
+    settings.SECRET_KEY_IS_KEPT = False
+    assert [e.id for e in secret_key_is_kept(None)] == ["portal.E001"]
+    settings.SECRET_KEY_IS_KEPT = True
+    assert secret_key_is_kept(None) == []
+
+
+def test_no_migration_is_missing():
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+def test_the_methods_of_the_matrix_are_all_that_browsers_send():
+    assert {"get", "post", "put", "patch", "delete"} == set(METHODS)
+
+
+def test_polling_costs_few_queries(as_, django_assert_max_num_queries, crew):
+    query = factories.released(crew)
+    caller = as_("analyst")
+    address = f"queries/{query.pk}/result/"
+    caller.get(address)
+    with django_assert_max_num_queries(6):
+        caller.get(address)
+
+
+def test_two_orders_are_never_alike():
+    dataset = factories.dataset()
+    nonces = {
+        json.loads(factories.approved(dataset, program=f"count() where age > {n}", epsilon="0.1").order.body)[
+            "nonce"
+        ]
+        for n in range(5)
+    }
+    assert len(nonces) == 5
+
+
+def test_named_addresses_are_the_contract_s():
+    assert reverse("api:queries") == "/api/queries/"
+    assert reverse("api:reports", args=[3]) == "/api/parties/3/reports/"
+    assert reverse("api:budget") == "/api/budget/" and reverse("api:audit") == "/api/audit/"
+    assert reverse("healthz") == "/healthz"
