@@ -1,7 +1,7 @@
 """The portal's web server: the same settings under `manage.py up` and in a container.
 
-Two processes with threads: a poll or a bundle of one client never waits for another's. The control socket is
-off, since gunicorn would put it in the home directory of whoever starts it.
+One process with threads is enough for one host and kindest to SQLite; WEB_CONCURRENCY asks for more. The control
+socket is off, since gunicorn would put it in the home directory of whoever starts it.
 """
 
 import os
@@ -12,14 +12,15 @@ sys.path.insert(1, str(Path(__file__).resolve().parent / "platform"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 wsgi_app = "portal.wsgi"
-bind = os.environ.get("FOURFOLD_BIND", "127.0.0.1:8000")
-workers = 2
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 threads = 8
 worker_class = "gthread"
-preload_app = True
+preload_app = workers > 1
 control_socket_disable = True
 graceful_timeout = 3
 timeout = 120
+keepalive = 15
 accesslog = None
 errorlog = "-"
 if Path("/dev/shm").is_dir():
