@@ -147,5 +147,5 @@ def _number(field: Field, value: Name) -> Decimal:
     return number
 
 
-def _order(field: Field, code: int | None, text: str) -> tuple[Fraction, str]:
-    return (Fraction(code or 0) if field.kind == "category" else Fraction(text)), text
+def _order(field: Field, code: int | None, text: str) -> tuple[Decimal, str]:
+    return Decimal(code or 0) if field.kind == "category" else Decimal(text), text

@@ -10,11 +10,15 @@ Messages hold names of the codebook and text of the analyst, never a patient's v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, TypeAlias
 
 Problem: TypeAlias = dict[str, str]  # where, rule, message, remedy
+
+MOST_CANDIDATES = 2000
+LONGEST = 60  # characters of a text that is not understood
 
 
 class QueryError(Exception):
@@ -84,9 +88,12 @@ class PolicyRefused(QueryError):
         self.code = code
 
 
-def nearest(text: str, candidates: Iterable[str], normal: Any = str.casefold) -> list[str]:
-    """Up to three candidates that look like `text`, compared in normal form."""
+def nearest(text: str, candidates: Iterable[str], normal: Callable[[str], str] = str.casefold) -> list[str]:
+    """Up to three candidates that look like `text`, compared in normal form.
+
+    Looks at the first MOST_CANDIDATES only: a suggestion is a courtesy and must not cost seconds.
+    """
     by_form: dict[str, str] = {}
-    for candidate in candidates:
+    for candidate in islice(candidates, MOST_CANDIDATES):
         by_form.setdefault(normal(candidate), candidate)
-    return [by_form[form] for form in get_close_matches(normal(text)[:100], by_form, n=3, cutoff=0.6)]
+    return [by_form[form] for form in get_close_matches(normal(text[:LONGEST]), by_form, n=3, cutoff=0.6)]

@@ -9,6 +9,7 @@ those of the codebook, so that another spelling of the same question is the same
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from analytics.query.columns import Field
 from analytics.query.describe import describe
 from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse
-from analytics.query.lexer import MOST_TOKENS
+from analytics.query.lexer import LONGEST_TEXT, MOST_TOKENS
 from analytics.query.model import By, Cohort, Plan, PlanColumn, PlanDataset, Release
 from analytics.query.resolve import Catalogue, DatasetFacts, matching
 from analytics.query.tables import Resolved, sized
@@ -31,6 +32,8 @@ MODES = ("dp", "exact")
 MOST_CELLS = 4096  # of one statement
 MOST_VALUES = 16384  # released integers of a whole program
 NUMERIC = ("mean", "sum", "var", "sd")
+
+_WORDS = re.compile(r"[\w.-]+|[^\w\s]")  # no fewer than the tokens of a canonical text
 
 
 def compile(
@@ -77,7 +80,7 @@ def compile(
 def _canonical(statement: Statement) -> str:
     """The text of a statement as the plan keeps it: in the codebook's words, without its epsilon."""
     text = replace(statement, micro_epsilon=None).text()
-    if len(text) > MOST_TOKENS:
+    if len(text.encode()) > LONGEST_TEXT or len(_WORDS.findall(text)) > MOST_TOKENS:
         parse(text)  # names of the codebook may be longer than those asked with: what is kept must parse
     return text
 

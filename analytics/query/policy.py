@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from analytics.privacy.accountant import short_text
 from analytics.query.errors import PolicyRefused
-from analytics.query.language import parse
 from analytics.query.model import Plan
 from analytics.query.resolve import DatasetFacts
 
@@ -52,7 +51,7 @@ def _check_one(plan: Plan, fact: DatasetFacts, now: int) -> None:
         )
     allowed = policy["statistics"]
     for statement in plan.statements:
-        statistic = parse(statement).statements[0].statistic
+        statistic = statement.partition("(")[0]  # a plan's texts are canonical
         if "*" not in allowed and statistic not in allowed:
             raise PolicyRefused(
                 "statistic_not_allowed",

@@ -16,6 +16,8 @@ from analytics.query.errors import ProgramRejected, nearest
 from analytics.query.schema import Schema
 from analytics.query.tree import Name, as_number, normal_form
 
+ALIKE = ("type", "unit", "minimum", "maximum", "resolution", "levels")  # what gives a code its meaning
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
@@ -109,25 +111,26 @@ class Catalogue:
     def _agree(self, field: Field, name: Name) -> None:
         if field.name in self._agreed:
             return
-        first: tuple[DatasetFacts, dict[str, str]] | None = None
+        first = self._by_name[0].get(field.name)
         for dataset, columns in zip(self.datasets, self._by_name, strict=True):
-            if field.name not in columns:
+            other = columns.get(field.name)
+            if first is None or other is None:
+                lacking = self.datasets[0] if first is None else dataset
                 raise ProgramRejected(
                     "datasets_differ",
-                    f"dataset {dataset.id} has no column {field.name}; others have it",
+                    f"dataset {lacking.id} has no column {field.name}; another has it",
                     at=name.at,
                 )
-            said = columns[field.name].describe()
-            if first is None:
-                first = dataset, said
-            differing = [key for key in {**first[1], **said} if first[1].get(key) != said.get(key)]
+            differing = [key for key in ALIKE if getattr(first, key) != getattr(other, key)]
             if differing:
+                here, there = first.describe(), other.describe()
                 shown = "; ".join(
-                    f"{key} {first[1].get(key, 'none')} in {first[0].id}, {said.get(key, 'none')} in {dataset.id}"
+                    f"{key} {here.get(key, 'none')[:200]} in {self.datasets[0].id},"
+                    f" {there.get(key, 'none')[:200]} in {dataset.id}"
                     for key in differing
                 )
                 raise ProgramRejected(
-                    "datasets_differ", f"{field.name} cannot be pooled: {shown[:2000]}", at=name.at
+                    "datasets_differ", f"{field.name} cannot be pooled: {shown}", at=name.at
                 )
         self._agreed.add(field.name)
 

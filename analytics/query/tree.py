@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeAlias
 
 from analytics.privacy.accountant import short_text
@@ -38,7 +39,8 @@ class Name:
     def __post_init__(self) -> None:
         if not 0 < len(self.text) <= LONGEST_NAME:
             raise ProgramRejected("syntax", f"a name or value has 1 to {LONGEST_NAME} characters", at=self.at)
-        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in self.text):
+        printable = self.text.isprintable()  # quick, but also false for harmless separators
+        if not printable and any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in self.text):
             raise ProgramRejected("syntax", "a name or value holds no control characters", at=self.at)
 
     @property
@@ -215,12 +217,14 @@ class Program:
         return "\n".join([*total, *(statement.text() for statement in self.statements)])
 
 
+@lru_cache(maxsize=1 << 15)
 def normal_form(text: str) -> str:
     """What two spellings of one name share: casefolded, without spaces, underscores and hyphens."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return "".join(c for c in folded if not (c.isspace() or c == "_" or unicodedata.category(c) == "Pd"))
 
 
+@lru_cache(maxsize=1 << 13)
 def as_number(text: str) -> Decimal | None:
     """The number a text spells (ASCII digits, at most 20 on either side of the point), or None."""
     if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):

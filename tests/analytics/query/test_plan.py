@@ -1,6 +1,7 @@
 """Plans: one question, one plan, whatever its spelling; and every refusal before anything is charged."""
 
 import json
+import tracemalloc
 from fractions import Fraction
 
 import pytest
@@ -489,3 +490,59 @@ def test_shapes_come_from_codebooks_alone():
     plan = plan_of(SEED)
     assert not {"n", "rows", "count"} & set(plan.public())
     assert [r.cells * r.values_per_cell("dp") for r in plan.releases] == [2, 2, 3, 10]
+
+
+HEAVY = {
+    "as many statements as there may be": ";".join(["mean(bmi, northeast) by smoker"] * 190),
+    "as long a condition as there may be": "count() where bmi > 20.5" + " and region != west" * 1240,
+    "as deep a condition as there may be": "count() where "
+    + "not (" * 49
+    + "region == west or bmi < 3"
+    + ")" * 49,
+    "as large a table as there may be": ";".join(["count() by region, smoker, relapse, death_flag"] * 200),
+    "as many values as there may be": "count() where bmi in ("
+    + ",".join(str(10 + k / 100) for k in range(2400))
+    + ")",
+    "an unknown level": "count() where region == '" + "x" * 250 + "'",
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_the_largest_programs_are_planned_in_bounded_memory(kind):
+    plan_of("count()")
+    tracemalloc.start()
+    try:
+        assert plan_of(HEAVY[kind]).hash
+    except ProgramRejected as error:
+        assert kind == "an unknown level"
+        assert error.code == "unknown_level"
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_a_suggestion_costs_little_among_very_many_levels():
+    facts = wide(1024, 64)
+    error = refusal("count() where c63 == '63.1023x'", facts)
+    assert error.suggestions[:1] == ["63.1023"]
+    assert refusal("mean(c0, nowhere)", facts).code == "wrong_type"
+    assert refusal("count(c0, nowhere)", facts).code == "unknown_level"
+
+
+def test_what_a_plan_keeps_can_always_be_read_again():
+    """Short titles may stand for long names: then the kept text is longer than the one that was asked."""
+    codebook = a_codebook(
+        fields=[
+            {
+                "name": "n" * 250,
+                "title": "x",
+                "type": "string",
+                "categories": [{"value": "v", "label": "l" * 250}],
+            }
+        ]
+    )
+    facts = some_facts(codebook)
+    plan = plan_of("count() where x == v" + " or x == v" * 100, facts)
+    assert plan_of(plan.statements[0], facts).releases == plan.releases
+    assert refusal("count() where x == v" + " or x == v" * 200, facts).code == "too_long"
