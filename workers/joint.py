@@ -187,7 +187,7 @@ class Joint:
 
     # -- when there is no answer ---------------------------------------------------------------------------
 
-    def abandon(self, wait: float = ABANDON_WAIT) -> bool:
+    def abandon(self) -> bool:
         """Sign ABANDON if this party opened nothing, and take a spent debit back if everybody did the same.
 
         Returns whether the debit was taken back. Never raises what a peer or the network did.
@@ -206,7 +206,7 @@ class Joint:
             for peer in others:
                 with suppress(ProtocolAbort):
                     transport.push(peer, [self.keys.sign.sign(message)])
-            deadline = time.monotonic() + wait
+            deadline = time.monotonic() + ABANDON_WAIT
             while spent and len(signatures) < len(others) and time.monotonic() < deadline:
                 for peer in others:
                     frame = transport.poll(peer)

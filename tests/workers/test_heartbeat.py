@@ -92,6 +92,7 @@ def test_a_child_forked_while_the_heart_beats_can_use_the_ledger(world):
         while not ended.is_set():
             with heartbeat.no_fork:
                 own.ledger.see_peer(2, next(count) + 1, "a" * 64)
+            time.sleep(0.001)  # an unfair lock would starve who forks
 
     thread = threading.Thread(target=pulse)
     thread.start()

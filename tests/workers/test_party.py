@@ -1,5 +1,6 @@
 """Four parties play one attempt after another in threads: answers, refusals, deaths, and who pays."""
 
+import inspect
 import json
 import shutil
 import threading
@@ -81,12 +82,16 @@ class Four:
         return [(b.reserved, b.spent) if b else (0, 0) for b in found]
 
 
-@pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path, minimum_cohort=1)
-    book = codebook(policy={"minimum_cohort": 1})
-    world.give(world.prepare(book))
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("template"), minimum_cohort=1)
+    world.give(world.prepare(codebook(policy={"minimum_cohort": 1})))
     return world
+
+
+@pytest.fixture
+def world(template, tmp_path):
+    return template.copy(tmp_path)
 
 
 @pytest.fixture
@@ -213,8 +218,9 @@ def failing_spend(number, error):
     return spend
 
 
-def test_when_every_party_signs_abandon_the_spent_debits_return(four, world, monkeypatch):
+def test_when_every_party_signs_abandon_the_spent_debits_return(world, monkeypatch):
     """Party 2 cannot spend: the others have sent READY, nobody opens, all four abandon."""
+    four = Four(world, timeouts=(1.0, 1.0))
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, LedgerError("no space")))
     order = world.order()
     outcomes = four.ask(order)
@@ -226,8 +232,9 @@ def test_when_every_party_signs_abandon_the_spent_debits_return(four, world, mon
     assert all(p.ledger.attempt(order.nonce, 1)["abandoned"] for p in four.parties)
 
 
-def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(four, world, monkeypatch):
+def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(world, monkeypatch):
     """Party 2 dies instead: nobody knows what it saw."""
+    four = Four(world, timeouts=(1.0, 1.0))
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.3)
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
@@ -237,7 +244,8 @@ def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(four, world
     assert four.balances(order)[2] == (0, 0)
 
 
-def test_a_forged_abandon_returns_nothing(four, world, monkeypatch):
+def test_a_forged_abandon_returns_nothing(world, monkeypatch):
+    four = Four(world, timeouts=(1.0, 1.0))
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.3)
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
@@ -270,6 +278,62 @@ def test_a_party_that_dies_after_its_opening_keeps_nobody_from_the_answer_and_ne
     assert four.balances(order) == [(0, 1000)] * 4
     with pytest.raises(LedgerError, match="never will"):
         dead.ledger.abandon(nonce=order.nonce, attempt=1)
+
+
+def before(place, name, number):
+    """Kill party `number` when it comes to `name`."""
+    real = getattr(place, name)
+
+    def called(*args, **how):
+        who = how.get("party", getattr(args[0], "party", None) if args else None)
+        if isinstance(args[0] if args else None, joint_module.release._Door):
+            who = args[0].session.party
+        if isinstance(args[0] if args else None, Ledger):
+            who = int(args[0]._path.parent.name[1:])
+        if who == number:
+            for coroutine in filter(inspect.iscoroutine, args):
+                coroutine.close()
+            raise Killed
+        return real(*args, **how)
+
+    return place, name, called
+
+
+STAGES = {
+    "handshake": (joint_module.handshake, "handshake"),
+    "rounds": (joint_module, "run"),
+    "spend": (Ledger, "spend"),
+    "ready": (joint_module.release._Door, "await_everyone"),
+    "opening": (Ledger, "opening"),
+    "collecting": (joint_module.release._Door, "collect"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_party_killed_at_any_stage_costs_an_attempt_and_never_a_second_answer(world, monkeypatch, stage):
+    monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.1)
+    four = Four(world, timeouts=(0.6, 0.6))
+    dead, others = four.parties[1], (0, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(*before(*STAGES[stage], 1))
+        order = world.order(micro_epsilon=1000)
+        outcomes = four.ask(order)
+    spent = stage in ("ready", "opening", "collecting")
+    assert dead.ledger.spent(nonce=order.nonce, attempt=1) is spent
+    close_left_open(dead.config, dead.ledger)
+    post_answers(dead.ledger, dead.portal)
+    (crashed,) = world.portal.said("abort", 1)
+    assert crashed["code"] == "crashed" and crashed["ready"] is spent
+    assert four.balances(order)[1] == (0, 1000 if spent else 0)
+    answered = spent  # its READY had left: the others open without it, and so does nobody twice
+    assert set(outcomes.values()) == ({"answered"} if answered else {"timeout"})
+    for other in others:
+        ready = four.parties[other].ledger.spent(nonce=order.nonce, attempt=1)
+        assert ready is (stage not in ("handshake", "rounds"))
+    if not answered:
+        assert set(four.ask(order, attempt=2).values()) == {"answered"}
+    results = world.portal.said("result")
+    assert len(results) == (3 if answered else 4) and len({r["session"] for r in results}) == 1
 
 
 def test_the_debit_is_on_disk_before_the_ready_leaves(four, world, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,9 +127,18 @@ class FakePortal:
 class World:
     """Four parties that pinned each other, one portal, one provider."""
 
-    def __init__(self, folder: Path, *, minimum_cohort: int = 11, exact: bool = True) -> None:
-        self.portal_key = Ed25519PrivateKey.generate()
-        self.provider_key = Ed25519PrivateKey.generate()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        minimum_cohort: int = 11,
+        exact: bool = True,
+        portal_key: Ed25519PrivateKey | None = None,
+        provider_key: Ed25519PrivateKey | None = None,
+    ) -> None:
+        self.folder, self.settings = folder, {"minimum_cohort": minimum_cohort, "exact": exact}
+        self.portal_key = portal_key or Ed25519PrivateKey.generate()
+        self.provider_key = provider_key or Ed25519PrivateKey.generate()
         self.portal_sign = approval.public_hex(self.portal_key)
         keys = [key_files.init(folder / f"p{p}") for p in range(4)]
         self.peers = [{"party": p, "seal": k.seal_hex, "sign": k.sign_hex} for p, k in enumerate(keys)]
@@ -151,6 +161,13 @@ class World:
             self.parties.append(Party(config=config, keys=own, store=store, ledger=Ledger(config.database)))
         self.portal = FakePortal(self)
         self.datasets: dict[str, provider_bundle.Dataset] = {}
+
+    def copy(self, folder: Path) -> World:
+        """The same world in other folders, as it is on disk now."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        twin = World(folder, **self.settings, portal_key=self.portal_key, provider_key=self.provider_key)
+        twin.datasets = dict(self.datasets)
+        return twin
 
     def write_party_json(self, number: int, portal_url: str, **more: Any) -> None:
         """What a party's own process reads."""
