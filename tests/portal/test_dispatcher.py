@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from portal import dispatch
@@ -284,10 +285,25 @@ def test_stopping_tells_the_parties_and_leaves_the_rows(sender):
 
 
 def test_there_is_one_dispatcher():
-    with dispatcher.alone(), pytest.raises(dispatcher.AnotherDispatcher), dispatcher.alone():
-        pass
+    outcomes = []
+
+    def rival():
+        try:
+            with dispatcher.alone():
+                outcomes.append("alone")
+        except dispatcher.AnotherDispatcher:
+            outcomes.append("another")
+        finally:
+            connection.close()
+
     with dispatcher.alone():
-        pass
+        thread = threading.Thread(target=rival)
+        thread.start()
+        thread.join(30)
+    rival_after = threading.Thread(target=rival)
+    rival_after.start()
+    rival_after.join(30)
+    assert outcomes == ["another", "alone"]
 
 
 def test_an_order_that_expired_while_waiting_never_runs(sender, settings):

@@ -104,7 +104,6 @@ def test_only_json_is_understood(as_, kind):
         {"epsilon": True},
         {"epsilon": [1]},
         {"epsilon": 10**40},
-        {"epsilon": "٣"},
         {"mode": "clear"},
         {"mode": 7},
         {"mode": None},
@@ -114,8 +113,6 @@ def test_only_json_is_understood(as_, kind):
 )
 @pytest.mark.parametrize("path", ["queries/", "queries/preview/"])
 def test_a_request_out_of_bounds_is_refused_with_a_code(as_, dataset, path, changes):
-    if changes == {"epsilon": "٣"}:
-        pytest.skip("a digit of another script is a digit to Python: 3")
     is_problem(as_("analyst").post(path, ask(dataset, **changes)), 400)
 
 

@@ -163,7 +163,6 @@ class TestDeciding:
 
     def test_nobody_approves_a_query_of_their_own(self, as_, dataset):
         from portal.accounts.models import User
-
         from portal.queries.actions import NotAllowed, approve, refuse
 
         query = submit(as_, dataset).json()["id"]

@@ -41,7 +41,7 @@ def dressed(to):
     return {}
 
 
-@pytest.mark.parametrize(("was", "to"), itertools.product(State, State))
+@pytest.mark.parametrize(("was", "to"), list(itertools.product(State, State)))
 def test_a_query_moves_where_the_table_says_and_nowhere_else(was, to):
     query = in_state(was)
     before = QueryEvent.objects.count()

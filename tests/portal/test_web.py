@@ -40,13 +40,13 @@ def test_pages_hold_no_inline_script_or_style(path):
     assert "<script>" not in page and "style=" not in page and "<style" not in page
 
 
-UNSAFE = sorted({(name, method) for name, method in TABLE if method != "get"})
+# The signature or the password in the body is the authority: these take no session.
+SESSIONLESS = {"api:reports", "api:tokens"}
+UNSAFE = sorted((name, method) for name, method in TABLE if method != "get" and name not in SESSIONLESS)
 
 
 @pytest.mark.parametrize(("name", "method"), UNSAFE)
 def test_an_unsafe_request_of_a_session_needs_its_csrf_token(name, method):
-    if name in ("api:reports", "api:tokens"):
-        pytest.skip("takes no session: the signature or the password in the body is the authority")
     dataset = factories.dataset()
     query = factories.query(dataset)
     who = {"api:approve": "operator", "api:refuse": "operator", "api:datasets": "provider", "api:bundle": "provider",
@@ -110,7 +110,7 @@ def test_a_program_on_a_page_is_text():
 def test_the_openapi_document_has_no_warnings_and_every_route(tmp_path, capsys):
     call_command("spectacular", "--fail-on-warn", "--validate", "--file", str(tmp_path / "schema.yml"))
     document = json.loads(Client().get("/api/schema/?format=json").content)
-    described = {path for path in document["paths"]}
+    described = set(document["paths"])
     assert len(described) == len([r for r in ROUTES if r.startswith("api:") and r not in
                                   ("api:nowhere", "api:docs", "api:schema")])  # fmt: skip
 
@@ -133,7 +133,7 @@ def test_django_s_own_check_of_a_deployment_is_content(tmp_path):
                    "DJANGO_SETTINGS_MODULE": "portal.settings"}  # fmt: skip
     checked = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr
 

@@ -8,12 +8,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -107,7 +107,12 @@ def alone() -> Iterator[None]:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
             if not cursor.fetchone()[0]:
                 raise AnotherDispatcher
-        yield
+        try:
+            yield
+        finally:
+            # A connection that broke took its lock with it.
+            with suppress(DatabaseError), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
         return
     path = Path(settings.PORTAL_DIR) / "dispatch.lock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
