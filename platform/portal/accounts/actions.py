@@ -45,8 +45,8 @@ def ensure_token(name: str, known: str | None = None) -> str:
 
 def make_token(user: User, *, lifetime: timedelta | None) -> str:
     """A new token in clear, shown this once; only its hash is kept."""
-    _, token = AuthToken.objects.create(user, expiry=lifetime)
-    return token
+    created: tuple[AuthToken, str] = AuthToken.objects.create(user, expiry=lifetime)
+    return created[1]
 
 
 def _opens(token: str, user: User) -> bool:
@@ -54,4 +54,4 @@ def _opens(token: str, user: User) -> bool:
         found, _ = TokenAuthentication().authenticate_credentials(token.encode())
     except AuthenticationFailed:
         return False
-    return found.pk == user.pk
+    return bool(found.pk == user.pk)

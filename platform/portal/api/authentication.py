@@ -1,5 +1,7 @@
 """Who asks: a person by token or session, a party by a signature over its request."""
 
+# mypy: disable-error-code="misc"
+
 import re
 import time
 from typing import Any

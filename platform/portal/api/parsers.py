@@ -41,13 +41,13 @@ class BoundedBytesParser(BaseParser):
 
     media_type = "*/*"
 
-    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> bytes:
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         return read(stream, (parser_context or {})["view"].body_limit)
 
 
 def read(stream: Any, limit: int) -> bytes:
     """The body; raises TooLarge as soon as it exceeds `limit` bytes."""
-    content = stream.read(limit + 1)
+    content: bytes = stream.read(limit + 1)
     if len(content) > limit:
         raise TooLarge(f"The request body has more than {limit} bytes.")
     return content

@@ -3,6 +3,8 @@
 Deciding is the only thing that the admin does, and it does it through `actions`.
 """
 
+# mypy: disable-error-code="type-arg"
+
 import json
 from typing import Any
 

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="type-arg"
+
 from django.contrib import admin
 
 from portal.readonly import ReadOnlyAdmin
