@@ -196,3 +196,19 @@ def test_a_noised_answer_is_shown(operator, crew):
 def test_operators_have_the_admin_and_nobody_else_does():
     staff = {name for name in factories.NAMES if factories.account(name).is_staff}
     assert staff == {Role.OPERATOR.value}
+
+
+def test_what_a_superuser_does_to_an_account_is_in_the_audit_trail():
+    client, user = logged_in("superuser"), factories.account("analyst")
+    page = client.get(f"/admin/accounts/user/{user.pk}/change/")
+    fields = {k: "" if v is None else v for k, v in page.context["adminform"].form.initial.items()}
+    fields |= {"role": "operator", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+    answer = client.post(f"/admin/accounts/user/{user.pk}/change/", fields)
+    assert answer.status_code == 302, answer.context["errors"]
+    event = Event.objects.first()
+    assert (event.kind, event.by, event.subject, event.detail["role"]) == (
+        "account",
+        "root",
+        "account analyst",
+        "operator",
+    )

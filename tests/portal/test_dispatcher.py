@@ -349,3 +349,36 @@ def test_a_quiet_tick_asks_the_database_little(sender, django_assert_max_num_que
     factories.dataset()
     with django_assert_max_num_queries(4):
         dispatcher.tick(sender)
+
+
+def test_an_answer_that_cannot_be_made_ends_its_query_and_no_other(sender, crew, monkeypatch):
+    from portal.queries import release
+
+    broken, sound = factories.approved(), factories.approved()
+    dispatcher.tick(sender)
+    monkeypatch.setattr(release, "figures", lambda *a: 1 / 0)
+    for party in crew:
+        assert party.post(party.result(broken)).status_code == 200
+    broken.refresh_from_db()
+    assert (broken.state, broken.code) == ("ABORTED", "release_failed")
+    monkeypatch.undo()
+    dispatcher.tick(sender)
+    assert sender.of("run")[-1] == (str(sound.pk), 1)
+
+
+def test_a_query_that_cannot_be_tended_keeps_no_other_waiting(sender, crew, monkeypatch, settings):
+    from portal.queries import attempts
+
+    settings.FOURFOLD_JOBS_IN_FLIGHT = 2
+    stuck, sound = factories.approved(), factories.approved()
+    dispatcher.tick(sender)
+    real = attempts.tend
+    monkeypatch.setattr(
+        attempts,
+        "tend",
+        lambda attempt, now=None: 1 / 0 if attempt.query_id == stuck.pk else real(attempt, now),
+    )
+    for party in crew:
+        party.post(party.word("abort", sound, code="timeout", ready=False))
+    dispatcher.tick(sender)
+    assert sender.of("run")[-1] == (str(sound.pk), 2)

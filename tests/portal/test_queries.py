@@ -209,6 +209,15 @@ class TestDeciding:
         assert as_("operator").post(f"queries/{query}/approve/", {}).status_code == 409
         assert account(dataset) == (0, 0)
 
+    def test_a_policy_that_ended_meanwhile_stops_the_approval(self, as_, dataset, monkeypatch):
+        from portal.queries import actions
+
+        query = submit(as_, dataset).json()["id"]
+        monkeypatch.setattr(actions.time, "time", lambda: 5e9)
+        answer = as_("operator").post(f"queries/{query}/approve/", {})
+        assert answer.status_code == 409 and "policy ended" in answer.json()["detail"]
+        assert account(dataset) == (0, 0)
+
     @pytest.mark.parametrize("reason", [7, ["x"], {"a": 1}, "x" * 4097])
     def test_a_reason_is_text_in_bounds(self, as_, dataset, reason):
         query = submit(as_, dataset).json()["id"]
@@ -344,3 +353,34 @@ class TestAnIdenticalPlan:
         assert as_("analyst").post("queries/preview/", body).json()["stored"] is False
         factories.released(crew, dataset)
         assert as_("analyst").post("queries/preview/", body).json()["stored"] is True
+
+
+def test_of_two_operators_approving_at_once_one_decides(unguarded, crew):
+    import threading
+
+    from django.db import connection
+
+    from portal.queries.actions import approve
+    from portal.queries.states import IllegalMove
+
+    dataset = factories.dataset()
+    query, operator = factories.query(dataset), factories.account("operator")
+    gate, outcomes = threading.Barrier(8), []
+
+    def decide():
+        gate.wait(60)
+        try:
+            approve(query=Query.objects.get(pk=query.pk), by=operator)
+            outcomes.append("approved")
+        except IllegalMove:
+            outcomes.append("too late")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=decide) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(outcomes) == ["approved"] + ["too late"] * 7
+    assert account(dataset) == (0, 2_000_000)

@@ -155,6 +155,11 @@ def test_the_methods_of_the_matrix_are_all_that_browsers_send():
     assert {"get", "post", "put", "patch", "delete"} == set(METHODS)
 
 
+def test_a_head_request_is_a_get_without_a_body(as_):
+    answer = as_("analyst").call("head", "queries/")
+    assert answer.status_code == 200 and not answer.content
+
+
 def test_polling_costs_few_queries(as_, django_assert_max_num_queries, crew):
     query = factories.released(crew)
     caller = as_("analyst")

@@ -23,9 +23,10 @@ class ByRole(BasePermission):
     message = "Your role does not allow this."
 
     def has_permission(self, request: Any, view: Any) -> bool:
+        method = "GET" if request.method == "HEAD" else request.method
         user = request.user
         return bool(user.is_authenticated) and getattr(user, "role", "") in view.roles.get(
-            request.method, frozenset()
+            method, frozenset()
         )
 
 

@@ -11,6 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from analytics.query import policy
+from analytics.query.errors import QueryError
 from analytics.query.model import canonical
 from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
@@ -21,6 +23,7 @@ from portal.queries import release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
+from portal.registry.facts import facts
 from portal.registry.models import Dataset, DatasetState
 
 LONGEST_REASON = 4096
@@ -94,6 +97,7 @@ def approve(*, query: Query, by: User, reason: str = "") -> None:
         other = [d for d in datasets if d.mode not in ("", query.mode)]
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
+        _check_again(query, datasets)
         attempts = _reserve(query, [d.pk for d in datasets])
         _sign(query, datasets, attempts=attempts, by=by.username, reason=reason)
         move(
@@ -148,6 +152,14 @@ def _locked(query: Query) -> Query:
     if current.state != State.SUBMITTED:
         raise IllegalMove(f"a query that is {current.state} is not waiting for a decision")
     return current
+
+
+def _check_again(query: Query, datasets: list[Dataset]) -> None:
+    """A policy may have ended since the submission, a program upgraded: parties would refuse."""
+    try:
+        policy.check(release.recompiled(query), [facts(d) for d in datasets], int(time.time()))
+    except (QueryError, ValueError) as wrong:
+        raise IllegalMove(f"it can no longer be approved: {wrong}") from None
 
 
 def _reserve(query: Query, datasets: list[str]) -> int:

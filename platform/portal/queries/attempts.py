@@ -63,7 +63,10 @@ def tend(attempt: Attempt, now: datetime | None = None) -> None:
     if agreeing:
         complete = len(final) == PARTIES or _age(agreeing[-1].time, now) >= settings.FOURFOLD_RELEASE_GRACE
         if complete:
-            release.release(attempt, agreeing)
+            try:
+                release.release(attempt, agreeing)
+            except release.ReleaseFailed:
+                end(attempt, final, code="release_failed")
         return
     age = _age(attempt.started_at, now)
     results = [r for r in final if r.kind == ReportKind.RESULT]
@@ -77,12 +80,12 @@ def tend(attempt: Attempt, now: datetime | None = None) -> None:
         end(attempt, final)
 
 
-def end(attempt: Attempt, final: list[Report]) -> None:
+def end(attempt: Attempt, final: list[Report], *, code: str = "") -> None:
     """The attempt failed: settle its reservation, then allow another attempt or abort the query."""
     query = attempt.query
     refusals = [r for r in final if r.kind == ReportKind.REFUSAL]
     results = [r for r in final if r.kind == ReportKind.RESULT]
-    code = _code(refusals or final)
+    code = code or _code(refusals or final)
     with transaction.atomic():
         ended = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.RUNNING).update(
             state=AttemptState.FAILED, code=code, ended_at=timezone.now()
@@ -103,7 +106,11 @@ def end(attempt: Attempt, final: list[Report]) -> None:
         expired = query.order.expires < timezone.now().timestamp()
         if results:
             # Somebody signed: a second attempt could release a second answer.
-            abort(query, code="no_agreement", reason="fewer than three parties signed the same result")
+            failed = code == "release_failed"
+            reason = (
+                "no answer could be made" if failed else "fewer than three parties signed the same result"
+            )
+            abort(query, code=code if failed else "no_agreement", reason=reason)
         elif refusals:
             who = ", ".join(str(r.party) for r in refusals)
             abort(query, code=code, reason=f"refused by party {who}: {code}")

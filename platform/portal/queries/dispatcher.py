@@ -39,7 +39,13 @@ def tick(sender: Sender) -> None:
     _tell_of_datasets(sender)
     running = attempts.in_flight()
     for query in running:
-        _tend(query, sender)
+        try:
+            _tend(query, sender)
+        except (BrokerDown, OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # One query that cannot be tended must not keep the others waiting.
+            log.exception("query %s could not be tended", query.pk)
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
     while free > 0:
         following = attempts.waiting()

@@ -5,6 +5,7 @@ Every GET returns the kept text. An identical plan gets the same answer again, a
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from typing import Any
 
@@ -18,8 +19,15 @@ from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKi
 from portal.queries.states import move
 from portal.registry.facts import facts
 
+log = logging.getLogger("portal.queries")
 ENOUGH = 3  # equal signatures, of four parties
 STORED = "stored answer"
+
+
+class ReleaseFailed(Exception):
+    """Three parties agree, and no answer can be made of their integers."""
+
+    code = "release_failed"
 
 
 def agreeing(reports: list[Report]) -> list[Report]:
@@ -37,12 +45,17 @@ def agreeing(reports: list[Report]) -> list[Report]:
 def release(attempt: Attempt, reports: list[Report]) -> None:
     """Release the query with the integers of agreeing `reports`; the attempt is spent, the rest returns.
 
-    Raises  IllegalMove if somebody else moved the query first.
+    Raises  ReleaseFailed if figures cannot be computed; IllegalMove if somebody else moved the query first.
     """
     query = attempt.query
     integers = json.loads(reports[0].integers)
     # Outside the transaction: scipy may still have to be loaded, and nobody else should wait for that.
-    statements = figures(query, integers)
+    try:
+        statements = figures(query, integers)
+    except Exception as wrong:
+        # Whatever it is, it will be the same next time: the query must end, and the dispatcher go on.
+        log.exception("no figures for query %s", query.pk)
+        raise ReleaseFailed(type(wrong).__name__) from wrong
     with transaction.atomic():
         ended = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.RUNNING).update(
             state=AttemptState.RELEASED, ended_at=timezone.now()
@@ -105,11 +118,14 @@ def figures(query: Query, integers: list[list[int]]) -> list[dict[str, Any]]:
 
 
 def recompiled(query: Query) -> Plan:
-    """The plan again, from the stored text. Raises ValueError if it is not the plan that was approved."""
+    """The plan again, from the stored text.
+
+    Raises  ValueError if it is not the plan that was submitted; ProgramRejected if it is none any more.
+    """
     known = [facts(d) for d in query.datasets.order_by("pk")]
     compiled = plan.compile(query.program, known, query.micro_epsilon, query.mode)
     if compiled.hash != query.plan_hash:
-        raise ValueError(f"query {query.pk} compiles to another plan than was approved")
+        raise ValueError(f"query {query.pk} compiles to another plan than was submitted")
     return compiled
 
 
