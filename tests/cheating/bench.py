@@ -44,6 +44,7 @@ class Engine:
     session: Callable[..., Session] = Session
     reveal: Callable[..., Any] = release.reveal
     compare_at_end: bool = False  # `session.compare()` before the release: the hash-at-the-end mutant
+    relays: bool = False  # its vouchers tag what the sender sent: the session is told the lie
     knows_every_key: bool = (
         False  # its session is given `every_key`: the mutant whose masks the receiver knows
     )
@@ -137,7 +138,6 @@ def play(
     engine: Engine = ENGINE,
     makers: Mapping[int, Callable[..., Session]] | None = None,
     program: Callable[..., Any] = every_operation,
-    world: World | None = None,
 ) -> Play:
     """Run the program with every operation and release its figures, one party lying."""
     frames: dict[tuple[int, int], list[bytes]] = {}
@@ -147,7 +147,10 @@ def play(
         liars.append(Liar(channel, change or (lambda *_: None)))
         return liars[0]
 
-    world = world or World(seed, n, make=engine.session, makers=dict(makers or {}))
+    make = engine.session
+    if engine.relays and change is not None:
+        make = type("Relaying", (engine.session,), {"relay": staticmethod(change), "sender": corrupt})  # type: ignore[misc,assignment,arg-type]
+    world = World(seed, n, make=make, makers=dict(makers or {}))
     world.wire = lambda party, transport: Tap(transport, frames)
     world.tamper = {} if corrupt is None else {corrupt: tamper}
     shared = inputs.shared(world)

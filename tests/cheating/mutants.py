@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mpcnode import roles
 from mpcnode.errors import ProtocolAbort
 from mpcnode.prss import Prss, Stream
 from mpcnode.ring import Words
@@ -109,8 +110,6 @@ class Relaying(Session):
     sender: int = -1
 
     def _tag(self, peer: int, voucher: int, payload: Any) -> bytes:
-        from mpcnode import roles
-
         if voucher == self.party and self.relay and roles.vouched_by(self.n, voucher, peer) == self.sender:
             words = bytearray(payload.tobytes())
             type(self).relay(self.rounds, peer, words, bytearray(16))
@@ -240,7 +239,7 @@ SKIP_TAG_CHECK = Engine("skip tag check", skip_tag_check())
 CHECK_AFTER_NEXT_SEND = Engine("tag check after the next send", check_after_next_send())
 TAG_ONE_ROUND_LATE = Engine("tags one round late", TagOneRoundLate)
 HASH_AT_THE_END = Engine("hash at the end", HashAtTheEnd, compare_at_end=True)
-VOUCHER_TAGS_WHAT_IT_RECEIVED = Engine("voucher tags what it received", Relaying)
+VOUCHER_TAGS_WHAT_IT_RECEIVED = Engine("voucher tags what it received", Relaying, relays=True)
 MASKS_OFF = Engine("masks off", MasksOff)
 MASK_THE_RECEIVER_KNOWS = Engine("r = PRF(k_j)", MaskTheReceiverKnows, knows_every_key=True)
 STREAM_NOT_ADVANCED = Engine("stream not advanced", StreamNotAdvanced)

@@ -110,8 +110,8 @@ def wrong_at_one_holder(
     outcomes = meeting.run(round_0)
     honest = [p for p in range(4) if p not in (c, corrupt)]
     for p in honest:
-        assert meeting.sent(p) == [BEFORE_ROUND_0] * 3, f"party {p} sent {meeting.sent(p)} frames"
-        assert reason(outcomes[p]) == "mismatch"
+        assert reason(outcomes[p]) == "mismatch", f"party {p} starts"
+        assert meeting.sent(p) == [BEFORE_ROUND_0] * 3
     # The corrupt party satisfied the odd one: without the other honest holder nobody would have known.
     assert f"({c}, {corrupt})" not in outcomes[odd].detail
     assert reason(outcomes[c]) is not None

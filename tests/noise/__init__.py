@@ -1,0 +1,1 @@
+"""Noise as it leaves: of whole plans, not of the sampler alone."""
