@@ -152,7 +152,7 @@ def wait_running(stack: Running, query: str) -> None:
         time.sleep(0.02)
 
 
-def test_it_ends_within_ten_seconds_in_the_middle_of_a_query(start, tables):
+def test_it_ends_within_ten_seconds_in_the_middle_of_a_query_which_the_next_start_answers(start, tables):
     running = start().wait_ready()
     query = long_query(running, tables[0])
     running.approve(query)
