@@ -6,7 +6,7 @@ is the sensitivity, whatever the patient's values) or adds nothing. With v the c
 1, v, v**2, so it costs no gate beyond those totals. Splitting epsilon over N, S and Q instead doubles the error.
 
     count     N                                             1
-    mean      A = sum (M + v),  B = sum (M - v)             2 M for the pair
+    sum       A = sum (M + v),  B = sum (M - v)             2 M for the pair
     moments   B0 = sum (M-v)**2, B1 = sum 2(M-v)(M+v), B2 = sum (M+v)**2    4 M**2 for the three
     joint     the nine products of two moment bases         16 Mx**2 My**2 for the nine
 """
@@ -35,7 +35,7 @@ def count() -> Table:
     return Table(monomials=((),), transform=((1,),), sensitivity=1)
 
 
-def mean_pair(reach: int) -> Table:
+def sum_pair(reach: int) -> Table:
     """A and B of a column with |v| <= reach: N = (A + B) / 2M, S = (A - B) / 2."""
     return Table(monomials=((0,), (1,)), transform=((reach, 1), (reach, -1)), sensitivity=2 * reach)
 

@@ -143,7 +143,8 @@ def _error(asked: Statement, release: Release, fields: Sequence[Field], n: int) 
         assuming += ", a proportion of one half"
     elif asked.statistic == "mean":
         half, unit = (
-            mechanisms.half_width(t, (steps[0] / 2 / n, steps[0] / 2 / n), LEVEL),
+            # S = (B2 - B0) / 4M
+            mechanisms.half_width(t, (steps[0] / (4 * reaches[0]) / n,) * 2, LEVEL),
             fields[0].unit or None,
         )
         assuming += ", a mean in the middle of the range"

@@ -65,11 +65,12 @@ def _table(statistic: str, operands: Sequence[Operand], mode: str) -> Table:
     if not operands:
         return sensitivity.count()
     if mode == "exact":
-        shape = {"correlate": JOINT_MOMENTS, "mean": MOMENTS[:2], "sum": MOMENTS[:2]}.get(statistic, MOMENTS)
+        shape = {"correlate": JOINT_MOMENTS, "sum": MOMENTS[:2]}.get(statistic, MOMENTS)
         return sensitivity.plain(shape, reaches)
     if statistic == "correlate":
         return sensitivity.joint_simplex(*reaches)
-    return (sensitivity.mean_pair if statistic in ("mean", "sum") else sensitivity.moment_simplex)(*reaches)
+    # A mean needs the squares for its interval, and they cost it nothing: docs/decisions/0008.
+    return (sensitivity.sum_pair if statistic == "sum" else sensitivity.moment_simplex)(*reaches)
 
 
 def _fits(table: Table, scale: Fraction | None, capacity: int) -> bool:

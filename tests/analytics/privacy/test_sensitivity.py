@@ -124,7 +124,7 @@ def test_coarsened_columns_keep_their_declared_sensitivity(program):
 def test_every_simplex_has_non_negative_terms_that_sum_to_the_sensitivity(reach):
     v = np.unique(np.clip(np.array([-reach, -reach + 1, -1, 0, 1, reach // 3, reach - 1]), -reach, reach - 1))
     powers = {(): v.astype(object) ** 0, **{(k,): v.astype(object) ** k for k in range(3)}}
-    for made in (sensitivity.count(), sensitivity.mean_pair(reach), sensitivity.moment_simplex(reach)):
+    for made in (sensitivity.count(), sensitivity.sum_pair(reach), sensitivity.moment_simplex(reach)):
         totals = np.array([powers[exponents] for exponents in made.monomials], dtype=object)
         terms = np.array(made.transform, dtype=object) @ totals
         assert (terms >= 0).all()
@@ -151,7 +151,7 @@ def test_the_figures_that_people_want_are_linear_in_the_simplex(bits, values):
     assert b0 + b1 + b2 == 4 * reach**2 * n
     assert b2 - b0 == 4 * reach * s
     assert b0 - b1 + b2 == 4 * q
-    a, b = (x * n + y * s for x, y in sensitivity.mean_pair(reach).transform)
+    a, b = (x * n + y * s for x, y in sensitivity.sum_pair(reach).transform)
     assert (a + b, a - b) == (2 * reach * n, 2 * s)
 
 
