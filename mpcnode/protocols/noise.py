@@ -2,7 +2,7 @@
 
 noise = G1 - G2 with two geometric variables; bit i of each is a coin of public probability, so a sample is
 sum_i 2^i (coin_i - coin'_i), coin = [r < T_i] for a 64-bit r from PRSS and a public 64-bit threshold T_i
-(docs/privacy: distance to the exact law below 2^-50). Dwork et al. 2006; Champion, shelat, Ullman 2019.
+(docs/privacy.md: distance to the exact law below 2^-50). Dwork et al. 2006; Champion, shelat, Ullman 2019.
 """
 
 from __future__ import annotations
