@@ -58,6 +58,7 @@ FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 INSTALLED_APPS = [
+    "portal.web",  # first: its base of the admin's pages says whose they are
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -79,7 +80,6 @@ INSTALLED_APPS = [
     "portal.budgets",
     "portal.audit",
     "portal.api",
-    "portal.web",
 ]
 
 MIDDLEWARE = [

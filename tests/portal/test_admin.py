@@ -212,3 +212,10 @@ def test_what_a_superuser_does_to_an_account_is_in_the_audit_trail():
         "account analyst",
         "operator",
     )
+
+
+def test_the_admin_says_when_it_is_a_demonstration(operator, settings):
+    assert "Demo deployment" not in operator.get("/admin/").content.decode()
+    settings.FOURFOLD_DEMO = True
+    assert "Demo deployment" in operator.get("/admin/").content.decode()
+    assert "Demo deployment" in Client().get("/admin/login/").content.decode()

@@ -17,7 +17,7 @@ from .test_permissions import ROUTES, address
 
 pytestmark = pytest.mark.django_db
 FUZZ = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
