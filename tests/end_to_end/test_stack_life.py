@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.stack import valkey
 from tests.end_to_end.conftest import codebook
 from tests.end_to_end.running import Running, left_behind, writers
 
@@ -230,3 +231,19 @@ def test_an_idle_stack_takes_less_than_three_hundredths_of_a_core(start):
     share = (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began)
     assert share < 0.03
     assert running.stop() == 0
+
+
+def test_a_given_redis_is_used_as_it_is_and_left_running(start, tables, tmp_path):
+    child, urls = valkey.server(tmp_path / "given", tmp_path / "given.log", dict(os.environ))
+    child.start()
+    try:
+        valkey.wait_for(urls.admin)
+        running = start(REDIS_URL=urls.admin).wait_ready()
+        assert "valkey" not in running.children()
+        dataset = running.upload("provider", codebook("exact"), tables[0])
+        (statement,) = running.ask("count()", [dataset], mode="exact")["statements"]
+        assert statement["groups"][0]["value"] == 1640
+        assert running.stop() == 0
+        assert child.ended() is None
+    finally:
+        child.kill()
