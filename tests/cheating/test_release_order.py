@@ -10,15 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mpcnode.channel import Channel
 from mpcnode.errors import ProtocolAbort
 from mpcnode.release import Purpose, Terms
 from mpcnode.ring import RING
 from tests.cheating.bench import ENGINE, SIGNING, Engine, reason, verify
+from tests.workers import world as parties
+from tests.workers.test_party import Four
 from tests.world import World
 
 VALUES = np.array([5, 2**64 - 3, 7], dtype=np.uint64)
@@ -180,3 +184,28 @@ def test_among_three_another_lie_to_each_peer_ends_in_no_answer(corrupt: int) ->
     done = opening(ENGINE, corrupt, lie, n=3)
     for p, outcome in enumerate(done.outcomes):
         assert isinstance(outcome, ProtocolAbort) is (p != corrupt)
+
+
+@pytest.mark.parametrize("corrupt", range(4))
+def test_whole_parties_all_hold_the_debit_and_three_of_four_answer(
+    corrupt: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real ledgers: READY to one peer, no opening, no RESULT of the corrupt party."""
+    send, favourite = Channel.send, (corrupt + 1) % 4
+
+    def selective(channel: Channel, peer: int, payload: bytes, label: str) -> None:
+        hidden = label.startswith("opening") or (label == "ready" and peer != favourite)
+        if channel.party != corrupt or not hidden:
+            send(channel, peer, payload, label)
+
+    monkeypatch.setattr(Channel, "send", selective)
+    world = parties.World(tmp_path, minimum_cohort=1)
+    world.give(world.prepare(parties.codebook(policy={"minimum_cohort": 1})))
+    four = Four(world)
+    order = world.order("count()", micro_epsilon=2_000_000)
+    said = four.ask(order)
+    assert {said[p] for p in honest_parties(corrupt)} == {"answered"}
+    results = [r for r in world.portal.said("result") if r["party"] != corrupt]
+    assert len(results) == 3 and len({(r["session"], r["result_hash"]) for r in results}) == 1
+    balances = four.balances(order)
+    assert [balances[p] for p in honest_parties(corrupt)] == [(0, 2_000_000)] * 3
