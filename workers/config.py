@@ -49,8 +49,8 @@ class Config:
     floors: Floors = Floors()
     exact: bool = False
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)  # may carry a password
-    join_timeout: float = 10.0
-    round_timeout: float = 20.0
+    join_timeout: float = 15.0
+    round_timeout: float = 15.0
 
     @property
     def me(self) -> Peer:

@@ -13,9 +13,12 @@ import os
 import threading
 
 from workers import keys, report
+from workers.alarm import Connect
 from workers.config import Config
 from workers.errors import PortalUnreachable, WorkerError
+from workers.keys import Keys
 from workers.ledger import Ledger
+from workers.lists import Lists
 from workers.party import close_left_open, post_answers, turn
 from workers.portal_client import Portal
 from workers.version import code_version
@@ -46,12 +49,13 @@ class Heartbeat(threading.Thread):
         with no_fork:
             own = keys.load(self.config.folder)
             ledger = Ledger(self.config.database)
+            lists = Lists(self.config)
         failing = ""
         with Portal(self.config, own, patience=PATIENCE, timeout=TIMEOUT, sleep=self._pause) as portal:
             while not self._ended.is_set():
                 try:
                     with no_fork:
-                        beat(self.config, ledger, portal)
+                        beat(self.config, own, ledger, portal, lists.connect)
                     failing = ""
                 except (PortalUnreachable, WorkerError, OSError) as wrong:
                     if type(wrong).__name__ != failing:
@@ -63,11 +67,11 @@ class Heartbeat(threading.Thread):
         self._ended.wait(seconds)
 
 
-def beat(config: Config, ledger: Ledger, portal: Portal) -> None:
+def beat(config: Config, own: Keys, ledger: Ledger, portal: Portal, connect: Connect) -> None:
     """One beat: tidy up if no attempt runs, then report. Raises PortalUnreachable, LedgerError."""
     with turn(config, 0.0) as idle:
         if idle:
-            close_left_open(config, ledger)
+            close_left_open(config, own, ledger, connect)
     portal.report(report.heartbeat(config.party, code_version(), ledger.head(), busy=not idle))
     if idle:
         post_answers(ledger, portal)

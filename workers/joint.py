@@ -14,9 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from analytics import execute
 from analytics.privacy.mechanisms import thresholds
 from analytics.query import cost
@@ -28,6 +25,7 @@ from mpcnode.errors import ProtocolAbort
 from mpcnode.session import Session
 from mpcnode.store import Store
 from mpcnode.transport.base import Transport
+from workers.alarm import Alarm, Connect, Place, give_up, never, others, signed_by
 from workers.config import PARTIES, Config
 from workers.keys import Keys
 from workers.ledger import Ledger
@@ -37,8 +35,6 @@ from workers.version import code_version
 log = logging.getLogger(__name__)
 
 ABANDON_WAIT = 2.0  # seconds that a party with a spent debit waits for the others' ABANDON
-
-Connect = Callable[[str], Transport]  # a session's name to this party's end of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +56,28 @@ class Joint:
     store: Store
     ledger: Ledger
     connect: Connect
+    cancelled: Callable[[], bool] = never
     session_id: bytes | None = None
+    committed: bool = False  # this party's READY may have left: only READYs decide from here
 
     def compute(self) -> Answer:
         """Run the plan with the other parties and return what they released.
 
-        Raises  ProtocolAbort with its public reason; StoreError, LedgerError. This party has then opened
-                nothing, unless its ledger says that it did.
+        Raises  ProtocolAbort with its public reason, peer_aborted if another party gave up first;
+                StoreError, LedgerError. This party has then opened nothing, unless its ledger says that it did.
         """
-        transport = self.connect(self._name)
+        alarm = Alarm(place=self._place, config=self.config, connect=self.connect)
+        transport = self.connect(
+            self._place.name, lambda: self.cancelled() or (not self.committed and alarm.heard())
+        )
         try:
             return self._compute(transport)
+        except ProtocolAbort as failed:
+            if failed.reason == "cancelled" and alarm.by is not None:
+                raise ProtocolAbort("peer_aborted", f"party {alarm.by} gave up") from None
+            raise
         finally:
+            alarm.close()
             transport.close()
 
     def _compute(self, transport: Transport) -> Answer:
@@ -111,9 +117,9 @@ class Joint:
     # -- what is agreed and what is read -------------------------------------------------------------------
 
     @property
-    def _name(self) -> str:
-        """Of the lists that carry the session: an attempt has its own, and serves once."""
-        return f"{self.mandate.order.nonce}-{self.mandate.attempt}"
+    def _place(self) -> Place:
+        """The name of the lists that carry the session: an attempt has its own, and it serves once."""
+        return Place(**self.mandate.place, order_hash=self.mandate.order_hash)
 
     @property
     def _signers(self) -> dict[int, bytes]:
@@ -160,32 +166,30 @@ class Joint:
             plan_hash=bytes.fromhex(plan.hash),
             commit=self._spend,
             sign=self.keys.sign.sign,
-            verify=self._verify,
+            verify=lambda party, message, signature: signed_by(self.config, party, message, signature),
             timeout=self.config.round_timeout,
         )
 
     def _spend(self) -> bytes:
         """The debit is SPENT, on disk, when this returns: only then does READY leave."""
         assert self.session_id is not None, "nothing is spent before the handshake"
+        self.committed = True
         self.ledger.spend(**self.mandate.place, session=self.session_id.hex())
         return bytes.fromhex(digest(self.mandate.place))[: release.DEBIT_BYTES]
 
     def _opening(self) -> None:
         self.ledger.opening(**self.mandate.place)
 
-    def _verify(self, party: int, message: bytes, signature: bytes) -> bool:
-        try:
-            Ed25519PublicKey.from_public_bytes(self._signers[party]).verify(signature, message)
-        except (InvalidSignature, ValueError, KeyError):
-            return False
-        return True
-
     def sweep(self) -> None:
         """Remove what came after this party had its answer: the third opening, of which two suffice."""
         with suppress(ProtocolAbort):
-            self.connect(self._name).close()
+            self.connect(self._place.name, never).close()
 
     # -- when there is no answer ---------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """Tell the others at once. Never raises."""
+        give_up(self._place, self.config, self.keys, self.connect)
 
     def abandon(self) -> bool:
         """Sign ABANDON if this party opened nothing, and take a spent debit back if everybody did the same.
@@ -199,18 +203,18 @@ class Joint:
         self.ledger.abandon(**place)
         spent = self.ledger.spent(**place)
         message = release.abandon_message(self.session_id)
-        transport = self.connect(f"{self._name}-abandon")
-        others = [p for p in range(PARTIES) if p != self.config.party]
+        transport = self.connect(f"{self._place.name}-abandon", never)
+        peers = others(self.config)
         signatures: dict[int, str] = {}
         try:
-            for peer in others:
+            for peer in peers:
                 with suppress(ProtocolAbort):
                     transport.push(peer, [self.keys.sign.sign(message)])
             deadline = time.monotonic() + ABANDON_WAIT
-            while spent and len(signatures) < len(others) and time.monotonic() < deadline:
-                for peer in others:
+            while spent and len(signatures) < len(peers) and time.monotonic() < deadline:
+                for peer in peers:
                     frame = transport.poll(peer)
-                    if frame is not None and self._verify(peer, message, bytes(frame)):
+                    if frame is not None and signed_by(self.config, peer, message, bytes(frame)):
                         signatures[peer] = bytes(frame).hex()
                 time.sleep(0.02)
         except ProtocolAbort:
@@ -218,9 +222,9 @@ class Joint:
         finally:
             with suppress(ProtocolAbort):
                 transport.close()
-        if not spent or len(signatures) < len(others):
+        if not spent or len(signatures) < len(peers):
             return False
-        self.ledger.take_back(**place, abandons=signatures, others=others)
+        self.ledger.take_back(**place, abandons=signatures, others=peers)
         log.info("party %d: every party abandoned, the debit returns", self.config.party)
         return True
 

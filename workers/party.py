@@ -24,23 +24,20 @@ from celery.exceptions import SoftTimeLimitExceeded
 from analytics.query.model import digest
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.store import Store
-from mpcnode.transport.base import Transport
 from workers import report
+from workers.alarm import Connect, Place, give_up
 from workers.config import Config
 from workers.errors import PortalUnreachable, Refused, WorkerError
 from workers.joint import Answer, Joint
 from workers.keys import Keys
 from workers.ledger import Ledger
-from workers.mandate import Mandate, examine
+from workers.mandate import Mandate, check_order, check_order_signature, examine
 from workers.portal_client import Portal
 
 log = logging.getLogger(__name__)
 
 TURN_WAIT = 5.0  # seconds a task waits for the one before it
 UNKNOWN = "0" * 64
-
-# (name of a session, whether this query was cancelled) -> this party's end of it
-Connect = Callable[[str, Callable[[], bool]], Transport]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ class Party:
                     "party %d: query %s attempt %d waits for another", self.config.party, query, attempt
                 )
                 return "busy"
-            close_left_open(self.config, self.ledger)
+            close_left_open(self.config, self.keys, self.ledger, self.connect)
             post_answers(self.ledger, self.portal)
             try:
                 envelope = self.portal.order(query)
@@ -95,7 +92,18 @@ class Party:
         if refused.code != "attempt_seen":
             said = report.refusal(self.config.party, query, attempt, _hash(envelope), refused.code)
             self._post(said)
+            self._tell_others(envelope, attempt)
         return refused.code
+
+    def _tell_others(self, envelope: dict[str, Any], attempt: int) -> None:
+        """The others need not wait for a party that refused; of an order that is none, nothing is said."""
+        try:
+            check_order_signature(envelope, self.config)
+            order = check_order(envelope)
+        except (Refused, KeyError, TypeError):
+            return
+        place = Place(nonce=order.nonce, attempt=attempt, order_hash=order.hash)
+        give_up(place, self.config, self.keys, self.connect)
 
     def _attempt(self, mandate: Mandate) -> str:
         order, number = mandate.order, mandate.attempt
@@ -106,7 +114,8 @@ class Party:
             keys=self.keys,
             store=self.store,
             ledger=self.ledger,
-            connect=lambda name: self.connect(name, lambda: self.cancelled(order.query)),
+            connect=self.connect,
+            cancelled=lambda: self.cancelled(order.query),
         )
         began = time.monotonic()
         try:
@@ -116,6 +125,7 @@ class Party:
         except Exception as error:  # noqa: BLE001  (whatever it was, the attempt ends with a report)
             code = _code(error)
             _log_failure(self.config.party, order.query, number, code, error)
+            joint.give_up()
             self._abort(mandate, code)
             self._abandon(joint)
             return code
@@ -187,8 +197,8 @@ def turn(config: Config, wait: float) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def close_left_open(config: Config, ledger: Ledger) -> None:
-    """Close what a killed process left open, with an abort to report. Only in the party's turn.
+def close_left_open(config: Config, keys: Keys, ledger: Ledger, connect: Connect) -> None:
+    """Close what a killed process left open, tell the others, keep an abort to report. Only in the party's turn.
 
     What was not SPENT returns; what was stays, for its READY may have left.
     """
@@ -203,6 +213,7 @@ def close_left_open(config: Config, ledger: Ledger) -> None:
             ready=ledger.spent(**place),
         )
         ledger.close(**place, outcome="crashed", answer=json.dumps({"report": said, "beside": {}}))
+        give_up(Place(**place, order_hash=left["order_hash"]), config, keys, connect)
         log.warning("party %d: query %s attempt %d was left open by a killed process",
                     config.party, left["query"], left["attempt"])  # fmt: skip
 

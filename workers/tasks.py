@@ -12,15 +12,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import redis
-
 from mpcnode.store import Store
-from mpcnode.transport.redis import RedisTransport, connect
 from workers import config, ingest, keys
 from workers.app import app
-from workers.config import PARTIES
 from workers.errors import PortalUnreachable
 from workers.ledger import Ledger
+from workers.lists import Lists
 from workers.party import Party
 from workers.portal_client import Portal
 
@@ -67,15 +64,7 @@ def party() -> Iterator[Party]:
     """This process's party, opened for one task."""
     mine = config.load()
     own = keys.load(mine.folder)
-    peers = [p for p in range(PARTIES) if p != mine.party]
-    client = connect(mine.redis_url)
-
-    def cancelled(query: str) -> bool:
-        try:
-            return bool(client.exists(f"cancel:{query}"))
-        except redis.RedisError:
-            return False  # not a word of the portal; the rounds notice a dead Redis by themselves
-
+    lists = Lists(mine)
     try:
         with Portal(mine, own) as portal:
             yield Party(
@@ -84,11 +73,11 @@ def party() -> Iterator[Party]:
                 store=Store(mine.store, own.store, mine.party),
                 ledger=Ledger(mine.database),
                 portal=portal,
-                connect=lambda name, stop: RedisTransport(client, mine.party, peers, name, cancelled=stop),
-                cancelled=cancelled,
+                connect=lists.connect,
+                cancelled=lists.cancelled,
             )
     finally:
-        client.close()
+        lists.close()
 
 
 def _matches(pattern: re.Pattern[str], text: object) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.workers.world import World
 from workers import heartbeat
+from workers.alarm import Alarm, Place
 from workers.ledger import Charge
 from workers.party import turn
 from workers.portal_client import Portal
@@ -26,7 +27,8 @@ def portal(world, party=1):
 
 
 def beat(world, party=1):
-    heartbeat.beat(world.parties[party].config, world.parties[party].ledger, portal(world, party))
+    own = world.parties[party]
+    heartbeat.beat(own.config, own.keys, own.ledger, portal(world, party), world.connect(party))
 
 
 def test_a_beat_states_program_ledger_and_whether_an_attempt_runs(world):
@@ -49,6 +51,10 @@ def test_a_beat_closes_and_reports_what_a_killed_child_left_open(world):
     beat(world)
     (said,) = world.portal.said("abort")
     assert (said["query"], said["code"], said["ready"]) == ("q", "crashed", False)
+    place = Place(nonce="0" * 32, attempt=1, order_hash="1" * 64)
+    for peer in (0, 2, 3):
+        alarm = Alarm(place=place, config=world.parties[peer].config, connect=world.connect(peer))
+        assert alarm.heard() and alarm.by == 1
     beat(world)
     assert len(world.portal.said("abort")) == 1
     assert world.parties[1].ledger.balance("d").reserved == 0

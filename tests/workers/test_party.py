@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpcnode.transport.memory import MemoryNetwork
 from tests.workers.world import QUERY, ROWS, World, codebook
 from workers import joint as joint_module
 from workers import party as party_module
+from workers.alarm import Place, give_up
 from workers.errors import LedgerError
 from workers.ledger import Ledger
 from workers.party import Party, close_left_open, post_answers, turn
@@ -23,13 +23,17 @@ class Killed(BaseException):
     """What a kill looks like from inside: nothing catches it."""
 
 
+def tidy(party):
+    """What the first process after a killed one does."""
+    close_left_open(party.config, party.keys, party.ledger, party.connect)
+
+
 class Four:
     """The four parties of a world at work over memory, each in its own thread."""
 
     def __init__(self, world, timeouts=(3.0, 3.0)):
         self.world = world
         self.lock = threading.Lock()
-        self.networks = {}
         self.cancelled = set()
         self.outcomes = {}
         self.parties = [self.make(number, timeouts) for number in range(4)]
@@ -46,13 +50,9 @@ class Four:
             store=own.store,
             ledger=own.ledger,
             portal=portal,
-            connect=lambda name, cancelled: self.network(name).transport(number, cancelled),
+            connect=self.world.connect(number),
             cancelled=lambda query: query in self.cancelled,
         )
-
-    def network(self, name):
-        with self.lock:
-            return self.networks.setdefault(name, MemoryNetwork(4))
 
     def play(self, attempt=1, parties=range(4)):
         """Run an attempt; {party: outcome}. A killed party has none."""
@@ -62,8 +62,8 @@ class Four:
             try:
                 outcomes[number] = self.parties[number].run(QUERY, attempt)
             except Killed:
-                for name, network in list(self.networks.items()):
-                    if not name.endswith("abandon"):
+                for name, network in list(self.world.networks.items()):
+                    if "-a" not in name:  # those of ABORT and ABANDON stay
                         network.transport(number).close()
 
         threads = [threading.Thread(target=one, args=(number,)) for number in parties]
@@ -143,7 +143,9 @@ def test_a_task_told_five_times_runs_once_and_says_nothing_more(four, world):
     said = len(world.portal.reports)
     for _ in range(4):
         assert four.play() == dict.fromkeys(range(4), "attempt_seen")
-    assert len(world.portal.reports) == said and len(four.networks) == 1
+    assert len(world.portal.reports) == said and [n for n in world.networks if "-a" not in n] == [
+        f"{order.nonce}-1"
+    ]
     assert four.balances(order) == [(0, 1000)] * 4
 
 
@@ -155,13 +157,15 @@ def test_a_task_for_another_attempt_than_the_running_one_is_left_alone(four, wor
     assert world.portal.reports == []
 
 
-def test_a_refusal_is_reported_with_its_code_and_the_others_give_up_unpaid(world):
-    four = Four(world, timeouts=(1.0, 1.0))
+def test_a_refusal_is_reported_with_its_code_and_the_others_give_up_at_once_unpaid(world):
+    four = Four(world, timeouts=(60.0, 60.0))
     strict = four.parties[2]
     floors = replace(strict.config.floors, minimum_cohort=50)
     four.parties[2] = replace(strict, config=replace(strict.config, floors=floors))
     order = world.order()
-    assert four.ask(order) == {0: "timeout", 1: "timeout", 2: "floor_cohort", 3: "timeout"}
+    assert four.ask(order) == {
+        0: "peer_aborted", 1: "peer_aborted", 2: "floor_cohort", 3: "peer_aborted",
+    }  # fmt: skip
     (refusal,) = world.portal.said("refusal")
     assert (refusal["party"], refusal["code"], refusal["order_hash"]) == (2, "floor_cohort", order.hash)
     aborts = world.portal.said("abort")
@@ -176,6 +180,41 @@ def test_after_a_party_was_away_the_next_attempt_succeeds(world):
     assert four.ask(order, attempt=2) == dict.fromkeys(range(4), "answered")
     assert four.balances(order) == [(0, 1000)] * 4
     assert four.ask(order, attempt=3) == dict.fromkeys(range(4), "too_many_attempts")
+
+
+def test_a_party_that_comes_when_the_others_have_given_up_does_not_wait_for_them(world):
+    four = Four(world, timeouts=(0.5, 0.5))
+    order = world.order(micro_epsilon=1000)
+    assert four.ask(order, parties=[0, 1, 3]) == dict.fromkeys([0, 1, 3], "timeout")
+    late = four.parties[2]
+    del world.networks[f"{order.nonce}-1"]  # in memory, who left is known to be silent: not so over Redis
+    four.parties[2] = replace(late, config=replace(late.config, join_timeout=60.0, round_timeout=60.0))
+    assert four.ask(order, parties=[2]) == {2: "peer_aborted"}
+    assert four.balances(order) == [(0, 0)] * 4
+
+
+def test_a_forged_abort_stops_nobody(four, world):
+    order = world.order(micro_epsilon=1000)
+    for victim in range(4):
+        for liar in set(range(4)) - {victim}:
+            world.network(f"{order.nonce}-1-abort").post(liar, victim, [bytes(64)])
+    assert set(four.ask(order).values()) == {"answered"}
+
+
+def test_an_abort_that_comes_after_all_are_ready_keeps_nobody_from_the_answer(four, world, monkeypatch):
+    """Party 3 says ABORT once its READY is out: whoever has the READYs of all opens all the same."""
+    real = joint_module.release._Door.await_everyone
+
+    def await_everyone(self):
+        if self.session.party == 3:
+            liar = four.parties[3]
+            place = Place(nonce=order.nonce, attempt=1, order_hash=order.hash)
+            give_up(place, liar.config, liar.keys, liar.connect)
+        real(self)
+
+    monkeypatch.setattr(joint_module.release._Door, "await_everyone", await_everyone)
+    order = world.order(micro_epsilon=1000)
+    assert set(four.ask(order).values()) == {"answered"}
 
 
 def test_a_cancelled_query_ends_at_once_and_unpaid(four, world):
@@ -240,7 +279,7 @@ def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(world, monk
     order = world.order(micro_epsilon=1000)
     assert four.ask(order) == dict.fromkeys([0, 1, 3], "timeout")
     assert four.balances(order) == [(0, 1000), (0, 1000), (1000, 0), (0, 1000)]
-    close_left_open(four.parties[2].config, four.parties[2].ledger)
+    tidy(four.parties[2])
     assert four.balances(order)[2] == (0, 0)
 
 
@@ -250,7 +289,7 @@ def test_a_forged_abandon_returns_nothing(world, monkeypatch):
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
     for victim in (0, 1, 3):
-        four.network(f"{order.nonce}-1-abandon").post(2, victim, [bytes(64)])
+        world.network(f"{order.nonce}-1-abandon").post(2, victim, [bytes(64)])
     four.ask(order)
     assert [four.balances(order)[p] for p in (0, 1, 3)] == [(0, 1000)] * 3
 
@@ -271,7 +310,7 @@ def test_a_party_that_dies_after_its_opening_keeps_nobody_from_the_answer_and_ne
     assert len(world.portal.said("result")) == 3
     dead = four.parties[1]
     assert dead.ledger.attempt(order.nonce, 1)["opened"] == 1
-    close_left_open(dead.config, dead.ledger)
+    tidy(dead)
     post_answers(dead.ledger, dead.portal)
     (abort,) = world.portal.said("abort")
     assert (abort["party"], abort["code"], abort["ready"]) == (1, "crashed", True)
@@ -320,7 +359,7 @@ def test_a_party_killed_at_any_stage_costs_an_attempt_and_never_a_second_answer(
         outcomes = four.ask(order)
     spent = stage in ("ready", "opening", "collecting")
     assert dead.ledger.spent(nonce=order.nonce, attempt=1) is spent
-    close_left_open(dead.config, dead.ledger)
+    tidy(dead)
     post_answers(dead.ledger, dead.portal)
     (crashed,) = world.portal.said("abort", 1)
     assert crashed["code"] == "crashed" and crashed["ready"] is spent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from analytics.query.plan import DatasetFacts
 from analytics.query.plan import compile as compile_plan
 from analytics.query.schema import parse_codebook
 from mpcnode.store import Store
+from mpcnode.transport.memory import MemoryNetwork
 from providers import bundle as provider_bundle
 from workers import config as configs
 from workers import keys as key_files
@@ -160,7 +162,18 @@ class World:
             store = Store(config.store, own.store, number)
             self.parties.append(Party(config=config, keys=own, store=store, ledger=Ledger(config.database)))
         self.portal = FakePortal(self)
+        self.networks: dict[str, MemoryNetwork] = {}
+        self.lock = threading.Lock()
         self.datasets: dict[str, provider_bundle.Dataset] = {}
+
+    def network(self, name: str) -> MemoryNetwork:
+        """The queues of one named session, in memory."""
+        with self.lock:
+            return self.networks.setdefault(name, MemoryNetwork(4))
+
+    def connect(self, party: int) -> Any:
+        """What a party connects by, in memory."""
+        return lambda name, cancelled: self.network(name).transport(party, cancelled)
 
     def copy(self, folder: Path) -> World:
         """The same world in other folders, as it is on disk now."""

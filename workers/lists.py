@@ -1,0 +1,37 @@
+"""This party's end of Redis: the lists of a named session, and the portal's word that a query is called off.
+
+Opened by the process that uses it, after any fork. Redis sees sealed frames and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import redis
+
+from mpcnode.transport.base import Transport
+from mpcnode.transport.redis import RedisTransport, connect
+from workers.alarm import others
+from workers.config import Config
+
+
+class Lists:
+    """One client of one process; connections are made when they are used."""
+
+    def __init__(self, config: Config) -> None:
+        self._party, self._peers = config.party, others(config)
+        self._client = connect(config.redis_url)
+
+    def connect(self, name: str, cancelled: Callable[[], bool]) -> Transport:
+        """This party's end of a session of that name."""
+        return RedisTransport(self._client, self._party, self._peers, name, cancelled=cancelled)
+
+    def cancelled(self, query: str) -> bool:
+        """Whether the portal has called the query off; False while Redis does not answer."""
+        try:
+            return bool(self._client.exists(f"cancel:{query}"))
+        except redis.RedisError:
+            return False  # the rounds notice a dead Redis by themselves
+
+    def close(self) -> None:
+        self._client.close()
