@@ -125,7 +125,7 @@ def whoever_is_opened_to_alone_has_been_paid_for_by_all(engine: Engine = ENGINE)
         def late(peer: int, payload: bytes, label: str, victim: int = victim) -> bytes | None:
             if peer != victim or label != "ready":
                 return None
-            time.sleep(3 * SHORT)
+            time.sleep(4 * SHORT)
             return payload
 
         done = opening(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mpcnode.errors import ProtocolAbort
+from mpcnode.protocols.gates import product
 from mpcnode.ring import Words
 from mpcnode.session import TAG_BYTES, Op, Session
 from mpcnode.sharing import Share
@@ -206,6 +207,38 @@ def test_a_party_that_computes_on_a_changed_component_is_caught_in_the_first_rou
             assert all(run.outcomes[p].detail.startswith("round 0:") for p in caught)
             assert all(reason(outcome) for outcome in run.outcomes)
             honest_frames_are_a_prefix(run, corrupt)
+
+
+def test_one_bit_of_a_message_of_many_frames_is_caught_before_the_next_round() -> None:
+    """Two windows of a link: what comes after the wrong frame in the same round still leaves, nothing of the next."""
+    times, frames = 160, 6
+
+    async def large(session: Session, share: dict[str, Share], constants: Words) -> Share:
+        table = share["table"]
+        wide = table.with_components(np.tile(table.components, (1, 1, times)))
+        once: Share = await product(session, wide, wide)
+        await product(session, once, wide)
+        return await every_operation(session, share, constants)
+
+    true = play(SEED, INPUTS, program=large)
+    rng = np.random.default_rng([SEED, 11])
+    for turn, (frm, to) in enumerate(LINKS):
+        place = (0, 1, 2)[turn % 3]  # first frame, one in between, the last with its tag
+
+        def change(
+            now: int, peer: int, words: bytearray, tag: bytearray, to: int = to, place: int = place
+        ) -> None:
+            if (now, peer) == (0, to):
+                bits = 8 * len(words) // 3
+                flip(words, int(rng.integers(place * bits, (place + 1) * bits)))
+
+        run = play(SEED, INPUTS, corrupt=frm, change=change, program=large)
+        assert reason(run.outcomes[to]) == "mismatch" and run.outcomes[to].detail.startswith("round 0:")
+        for peer in {0, 1, 2, 3} - {to}:
+            assert run.frames[to, peer] == true.frames[to, peer][:frames]
+        assert all(reason(outcome) for outcome in run.outcomes)
+        for (sender, peer), pushed in run.frames.items():
+            assert sender == frm or pushed == true.frames[sender, peer][: len(pushed)]
 
 
 def test_a_message_kept_back_ends_the_session_for_all_and_tells_nothing() -> None:
