@@ -38,7 +38,7 @@ lint: .venv/.dev
 	@.venv/bin/python -m mypy
 	@$(WITH_PATH) .venv/bin/lint-imports
 
-bench: .venv/.runtime
+bench: .venv/.dev
 	@.venv/bin/python benchmarks/complete_query.py $(ARGS)
 
 nightly: .venv/.dev

@@ -38,7 +38,11 @@ from mpcnode.session import Session
 from mpcnode.sharing import expand
 from mpcnode.transport.redis import RedisTransport, connect
 
-COLUMNS = (PlanColumn(name="value", bits=12), PlanColumn(name="age", bits=8), PlanColumn(name="group", bits=3))
+COLUMNS = (
+    PlanColumn(name="value", bits=12),
+    PlanColumn(name="age", bits=8),
+    PlanColumn(name="group", bits=3),
+)
 
 
 def query_plan(rows: int) -> Plan:
@@ -87,7 +91,13 @@ def party(
     client = connect(url)
     plan = query_plan(rows)
     terms = Terms(
-        order_hash=bytes(32), attempt=1, plan_hash=bytes.fromhex(plan.hash), mode="dp", layout=b"", code_version="bench", constants=b""
+        order_hash=bytes(32),
+        attempt=1,
+        plan_hash=bytes.fromhex(plan.hash),
+        mode="dp",
+        layout=b"",
+        code_version="bench",
+        constants=b"",
     )
 
     def verify(peer: int, body: bytes, signature: bytes) -> bool:
@@ -109,7 +119,12 @@ def party(
             timeout=60,
         )
         session = Session(
-            party=number, n=4, channel=made.channel, prss_keys=made.prss_keys, vouch_keys=made.vouch_keys, session_id=made.session_id
+            party=number,
+            n=4,
+            channel=made.channel,
+            prss_keys=made.prss_keys,
+            vouch_keys=made.vouch_keys,
+            session_id=made.session_id,
         )
         joined = time.perf_counter()
         cpu = time.process_time()
@@ -164,15 +179,21 @@ def measure(url: str, rows: int, repeat: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--repeat", type=int, default=7)
     arguments = parser.parse_args()
     from tests.redis_server import redis_server
 
     with redis_server() as url:
-        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, four parties, redis-py, minima of {arguments.repeat}")
-        print(f"{'rows':>9} {'wall ms':>9} {'cpu ms':>8} {'hello ms':>9} {'rounds':>7} {'planned':>8} {'MB sent':>9} {'planned':>8} {'MB memory':>10}")
+        print(
+            f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, four parties, redis-py, minima of {arguments.repeat}"
+        )
+        print(
+            f"{'rows':>9} {'wall ms':>9} {'cpu ms':>8} {'hello ms':>9} {'rounds':>7} {'planned':>8} {'MB sent':>9} {'planned':>8} {'MB memory':>10}"
+        )
         for rows in arguments.rows:
             got = measure(url, rows, arguments.repeat)
             planned = cost.estimate(query_plan(rows))
