@@ -47,23 +47,16 @@ def never() -> bool:
     return False
 
 
-def give_up(place: Place, config: Config, keys: Keys, connect: Connect) -> None:
-    """Tell every peer that this party takes no further part in the attempt. Never raises."""
-    with suppress(ProtocolAbort):
-        transport = connect(f"{place.name}-abort", never)
-        try:
-            for peer in others(config):
-                transport.push(peer, [keys.sign.sign(place.message)])
-        finally:
-            transport.close()
-
-
 @dataclass(kw_only=True)
 class Alarm:
-    """Listens for the ABORT of a peer. `by` is the first that gave up; close it when done."""
+    """One party's ear and voice for the ABORT of an attempt. `by` is the first peer that gave up.
+
+    Nothing here raises what a peer or the carrier did. Close it when the attempt is over.
+    """
 
     place: Place
     config: Config
+    keys: Keys = field(repr=False)
     connect: Connect
     by: int | None = None
     _transport: Transport | None = field(default=None, repr=False)
@@ -71,19 +64,36 @@ class Alarm:
     def heard(self) -> bool:
         """Whether a peer has given up, as far as the carrier delivered it."""
         with suppress(ProtocolAbort):
-            if self._transport is None:
-                self._transport = self.connect(f"{self.place.name}-abort", never)
             for peer in others(self.config) if self.by is None else ():
-                frame = self._transport.poll(peer)
+                frame = self._opened.poll(peer)
                 if frame is not None and signed_by(self.config, peer, self.place.message, bytes(frame)):
                     self.by = peer
                     break
         return self.by is not None
 
+    def give_up(self) -> None:
+        """Tell every peer that this party takes no further part in the attempt."""
+        with suppress(ProtocolAbort):
+            for peer in others(self.config):
+                self._opened.push(peer, [self.keys.sign.sign(self.place.message)])
+
     def close(self) -> None:
         if self._transport is not None:
             with suppress(ProtocolAbort):
                 self._transport.close()
+
+    @property
+    def _opened(self) -> Transport:
+        if self._transport is None:
+            self._transport = self.connect(f"{self.place.name}-abort", never)
+        return self._transport
+
+
+def give_up(place: Place, config: Config, keys: Keys, connect: Connect) -> None:
+    """Tell every peer that this party, which is in no session, will not come to this one."""
+    alarm = Alarm(place=place, config=config, keys=keys, connect=connect)
+    alarm.give_up()
+    alarm.close()
 
 
 def others(config: Config) -> list[int]:

@@ -25,7 +25,7 @@ from mpcnode.errors import ProtocolAbort
 from mpcnode.session import Session
 from mpcnode.store import Store
 from mpcnode.transport.base import Transport
-from workers.alarm import Alarm, Connect, Place, give_up, never, others, signed_by
+from workers.alarm import Alarm, Connect, Place, never, others, signed_by
 from workers.config import PARTIES, Config
 from workers.keys import Keys
 from workers.ledger import Ledger
@@ -66,14 +66,15 @@ class Joint:
         Raises  ProtocolAbort with its public reason, peer_aborted if another party gave up first;
                 StoreError, LedgerError. This party has then opened nothing, unless its ledger says that it did.
         """
-        alarm = Alarm(place=self._place, config=self.config, connect=self.connect)
+        alarm = Alarm(place=self._place, config=self.config, keys=self.keys, connect=self.connect)
         transport = self.connect(
             self._place.name, lambda: self.cancelled() or (not self.committed and alarm.heard())
         )
         try:
             return self._compute(transport)
-        except ProtocolAbort as failed:
-            if failed.reason == "cancelled" and alarm.by is not None:
+        except Exception as failed:
+            alarm.give_up()
+            if isinstance(failed, ProtocolAbort) and failed.reason == "cancelled" and alarm.by is not None:
                 raise ProtocolAbort("peer_aborted", f"party {alarm.by} gave up") from None
             raise
         finally:
@@ -186,10 +187,6 @@ class Joint:
             self.connect(self._place.name, never).close()
 
     # -- when there is no answer ---------------------------------------------------------------------------
-
-    def give_up(self) -> None:
-        """Tell the others at once. Never raises."""
-        give_up(self._place, self.config, self.keys, self.connect)
 
     def abandon(self) -> bool:
         """Sign ABANDON if this party opened nothing, and take a spent debit back if everybody did the same.

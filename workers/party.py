@@ -125,7 +125,6 @@ class Party:
         except Exception as error:  # noqa: BLE001  (whatever it was, the attempt ends with a report)
             code = _code(error)
             _log_failure(self.config.party, order.query, number, code, error)
-            joint.give_up()
             self._abort(mandate, code)
             self._abandon(joint)
             return code

@@ -53,7 +53,12 @@ def test_a_beat_closes_and_reports_what_a_killed_child_left_open(world):
     assert (said["query"], said["code"], said["ready"]) == ("q", "crashed", False)
     place = Place(nonce="0" * 32, attempt=1, order_hash="1" * 64)
     for peer in (0, 2, 3):
-        alarm = Alarm(place=place, config=world.parties[peer].config, connect=world.connect(peer))
+        alarm = Alarm(
+            place=place,
+            config=world.parties[peer].config,
+            keys=world.parties[peer].keys,
+            connect=world.connect(peer),
+        )
         assert alarm.heard() and alarm.by == 1
     beat(world)
     assert len(world.portal.said("abort")) == 1

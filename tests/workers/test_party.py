@@ -28,10 +28,15 @@ def tidy(party):
     close_left_open(party.config, party.keys, party.ledger, party.connect)
 
 
+def ended(outcomes, code):
+    """Whether all gave up, with this code or because another had it first."""
+    return code in outcomes.values() and set(outcomes.values()) <= {code, "peer_aborted"}
+
+
 class Four:
     """The four parties of a world at work over memory, each in its own thread."""
 
-    def __init__(self, world, timeouts=(3.0, 3.0)):
+    def __init__(self, world, timeouts=(30.0, 30.0)):
         self.world = world
         self.lock = threading.Lock()
         self.cancelled = set()
@@ -176,7 +181,8 @@ def test_a_refusal_is_reported_with_its_code_and_the_others_give_up_at_once_unpa
 def test_after_a_party_was_away_the_next_attempt_succeeds(world):
     four = Four(world, timeouts=(1.0, 1.0))
     order = world.order(micro_epsilon=1000)
-    assert four.ask(order, parties=[0, 1, 3]) == dict.fromkeys([0, 1, 3], "timeout")
+    assert ended(four.ask(order, parties=[0, 1, 3]), "timeout")
+    four = Four(world)
     assert four.ask(order, attempt=2) == dict.fromkeys(range(4), "answered")
     assert four.balances(order) == [(0, 1000)] * 4
     assert four.ask(order, attempt=3) == dict.fromkeys(range(4), "too_many_attempts")
@@ -185,7 +191,7 @@ def test_after_a_party_was_away_the_next_attempt_succeeds(world):
 def test_a_party_that_comes_when_the_others_have_given_up_does_not_wait_for_them(world):
     four = Four(world, timeouts=(0.5, 0.5))
     order = world.order(micro_epsilon=1000)
-    assert four.ask(order, parties=[0, 1, 3]) == dict.fromkeys([0, 1, 3], "timeout")
+    assert ended(four.ask(order, parties=[0, 1, 3]), "timeout")
     late = four.parties[2]
     del world.networks[f"{order.nonce}-1"]  # in memory, who left is known to be silent: not so over Redis
     four.parties[2] = replace(late, config=replace(late.config, join_timeout=60.0, round_timeout=60.0))
@@ -231,7 +237,7 @@ def test_a_party_with_another_stored_component_stops_everybody_before_round_0(fo
     monkeypatch.setattr(liar, "component_digests", lambda *place: real(*place) + b"!")
     order = world.order()
     outcomes = four.ask(order)
-    assert set(outcomes.values()) == {"mismatch"}
+    assert ended(outcomes, "mismatch")
     assert four.balances(order) == [(0, 0)] * 4
 
 
@@ -243,7 +249,7 @@ def test_a_party_with_another_program_is_refused_in_the_handshake(four, world, m
         return replace(real(self, plan), code_version=versions[self.config.party])
 
     monkeypatch.setattr(joint_module.Joint, "_terms", terms)
-    assert four.ask(world.order()) == dict.fromkeys(range(4), "version")
+    assert ended(four.ask(world.order()), "version")
 
 
 def failing_spend(number, error):
@@ -259,7 +265,7 @@ def failing_spend(number, error):
 
 def test_when_every_party_signs_abandon_the_spent_debits_return(world, monkeypatch):
     """Party 2 cannot spend: the others have sent READY, nobody opens, all four abandon."""
-    four = Four(world, timeouts=(1.0, 1.0))
+    four = Four(world, timeouts=(10.0, 1.5))
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, LedgerError("no space")))
     order = world.order()
     outcomes = four.ask(order)
@@ -273,7 +279,7 @@ def test_when_every_party_signs_abandon_the_spent_debits_return(world, monkeypat
 
 def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(world, monkeypatch):
     """Party 2 dies instead: nobody knows what it saw."""
-    four = Four(world, timeouts=(1.0, 1.0))
+    four = Four(world, timeouts=(10.0, 1.5))
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.3)
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
@@ -284,7 +290,7 @@ def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(world, monk
 
 
 def test_a_forged_abandon_returns_nothing(world, monkeypatch):
-    four = Four(world, timeouts=(1.0, 1.0))
+    four = Four(world, timeouts=(10.0, 1.5))
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.3)
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
@@ -351,7 +357,7 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_party_killed_at_any_stage_costs_an_attempt_and_never_a_second_answer(world, monkeypatch, stage):
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.1)
-    four = Four(world, timeouts=(0.6, 0.6))
+    four = Four(world, timeouts=(10.0, 2.0))
     dead, others = four.parties[1], (0, 2, 3)
     with monkeypatch.context() as patch:
         patch.setattr(*before(*STAGES[stage], 1))
@@ -365,12 +371,12 @@ def test_a_party_killed_at_any_stage_costs_an_attempt_and_never_a_second_answer(
     assert crashed["code"] == "crashed" and crashed["ready"] is spent
     assert four.balances(order)[1] == (0, 1000 if spent else 0)
     answered = spent  # its READY had left: the others open without it, and so does nobody twice
-    assert set(outcomes.values()) == ({"answered"} if answered else {"timeout"})
+    assert set(outcomes.values()) == {"answered"} if answered else ended(outcomes, "timeout")
     for other in others:
         ready = four.parties[other].ledger.spent(nonce=order.nonce, attempt=1)
         assert ready is (stage not in ("handshake", "rounds"))
     if not answered:
-        assert set(four.ask(order, attempt=2).values()) == {"answered"}
+        assert set(Four(world).ask(order, attempt=2).values()) == {"answered"}
     results = world.portal.said("result")
     assert len(results) == (3 if answered else 4) and len({r["session"] for r in results}) == 1
 
@@ -409,7 +415,7 @@ def test_a_party_whose_ledger_was_set_back_is_refused_by_everybody(four, world, 
     shutil.copy(tmp_path / "snapshot", restored)
     four.parties[1] = replace(four.parties[1], ledger=Ledger(restored))
     second = world.order(micro_epsilon=1000, number=2)
-    assert four.ask(second) == dict.fromkeys(range(4), "rollback")
+    assert ended(four.ask(second), "rollback")
 
 
 def test_a_withdrawn_dataset_is_never_computed_on_again(four, world):
@@ -448,7 +454,7 @@ def test_what_an_unexpected_error_says_reaches_neither_log_nor_portal(four, worl
     monkeypatch.setattr(joint_module.execute, "execute", broken)
     caplog.set_level("DEBUG")
     order = world.order()
-    assert set(four.ask(order).values()) == {"internal_error"}
+    assert ended(four.ask(order), "internal_error")
     assert "4711" not in caplog.text and "4711" not in json.dumps(world.portal.reports)
     assert "ValueError at" in caplog.text and QUERY in caplog.text
     assert four.balances(order) == [(0, 0)] * 4
