@@ -2,7 +2,7 @@
 
 A message is a hint of {query, attempt} or {dataset}; the broker is trusted with nothing else. Celery does not
 repeat a task of a killed process (acks early): the portal makes a new attempt instead, and a party runs an
-attempt once. Settings were tried against killed, frozen and doubled workers: docs/decisions.
+attempt once (docs/decisions/0005). Settings were tried against killed, frozen and doubled workers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, task_failure, worker_ready, worker_shutting_down
 
 from workers import config
 from workers.errors import Misconfigured
@@ -85,6 +85,12 @@ def _start(**_: Any) -> None:
     _beat.start()
 
 
+def _lost(**_: Any) -> None:
+    """A child was killed or out of time: its attempt is closed and told to the others at once."""
+    if _beat is not None:
+        _beat.soon()
+
+
 def _stop(**_: Any) -> None:
     if _beat is not None:
         _beat.stop()
@@ -92,5 +98,6 @@ def _stop(**_: Any) -> None:
 
 setup_logging.connect(_log)
 worker_ready.connect(_start)
+task_failure.connect(_lost)
 worker_shutting_down.connect(_stop)
 app = _app()

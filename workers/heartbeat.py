@@ -40,10 +40,17 @@ class Heartbeat(threading.Thread):
         super().__init__(name="heartbeat", daemon=True)
         self.config = config
         self.every = every
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
 
     def stop(self) -> None:
-        self._ended.set()
+        """No beat after the one under way."""
+        self._ended = True
+        self._wake.set()
+
+    def soon(self) -> None:
+        """Beat now: a child was lost, and the others wait for its attempt."""
+        self._wake.set()
 
     def run(self) -> None:
         with no_fork:
@@ -52,7 +59,7 @@ class Heartbeat(threading.Thread):
             lists = Lists(self.config)
         failing = ""
         with Portal(self.config, own, patience=PATIENCE, timeout=TIMEOUT, sleep=self._pause) as portal:
-            while not self._ended.is_set():
+            while not self._ended:
                 try:
                     with no_fork:
                         beat(self.config, own, ledger, portal, lists.connect)
@@ -61,10 +68,12 @@ class Heartbeat(threading.Thread):
                     if type(wrong).__name__ != failing:
                         log.warning("party %d: no heartbeat: %s", self.config.party, wrong)
                     failing = type(wrong).__name__
-                self._ended.wait(self.every)
+                self._pause(self.every)
 
     def _pause(self, seconds: float) -> None:
-        self._ended.wait(seconds)
+        self._wake.wait(seconds)
+        if not self._ended:
+            self._wake.clear()
 
 
 def beat(config: Config, own: Keys, ledger: Ledger, portal: Portal, connect: Connect) -> None:

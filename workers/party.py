@@ -87,9 +87,10 @@ class Party:
 
     def _refuse(self, refused: Refused, envelope: dict[str, Any], query: str, attempt: int) -> str:
         """Report a refusal; a task that came twice is none: what is known of it was reported."""
-        log.warning("party %d: query %s attempt %d refused, %s: %s",
-                    self.config.party, query, attempt, refused.code, refused)  # fmt: skip
-        if refused.code != "attempt_seen":
+        again = refused.code == "attempt_seen"
+        log.log(logging.INFO if again else logging.WARNING, "party %d: query %s attempt %d refused, %s: %s",
+                self.config.party, query, attempt, refused.code, refused)  # fmt: skip
+        if not again:
             said = report.refusal(self.config.party, query, attempt, _hash(envelope), refused.code)
             self._post(said)
             self._tell_others(envelope, attempt)
@@ -227,9 +228,8 @@ def post_answers(ledger: Ledger, portal: Portal) -> None:
             log.warning(
                 "the report on query %s attempt %d waits: %s", closed["query"], closed["attempt"], gone
             )
-            if gone.final:
-                ledger.mark_posted(nonce=closed["nonce"], attempt=closed["attempt"])
-            continue
+            if not gone.final:
+                return  # the next would wait as long
         ledger.mark_posted(nonce=closed["nonce"], attempt=closed["attempt"])
 
 
