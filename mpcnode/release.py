@@ -102,7 +102,11 @@ class _Door:
         self.set_bytes = session.n * (DEBIT_BYTES + SIGNATURE_BYTES)
         self.opening_bytes = self.set_bytes + 8 * terms.words
         self.count = -(-self.opening_bytes // PIECE)
+        # A READY counts first-hand until `deadline`, and from then on only as passed on by somebody else: who
+        # shows its READY to one party at the last moment cannot have that party alone open (Dolev, Strong 1983,
+        # one liar). Honest parties come here at most one time-out apart, hence two more for what is passed on.
         self.deadline = time.monotonic() + terms.timeout
+        self.patience = self.deadline + 2 * terms.timeout
 
     def commit(self) -> None:
         debit = self.terms.commit()
@@ -158,29 +162,32 @@ class _Door:
                 continue
             heard = True
             if peer not in self.direct:
-                self._take_ready(peer, message)
-                if peer in self.ready:
+                if self._take_ready(peer, message, peer):
                     self.direct.add(peer)
                 else:
                     self.deaf.add(peer)
             else:
                 self.pieces[peer].append(message)
                 if k == 0:
-                    self._take_set(message[: self.set_bytes])
+                    self._take_set(message[: self.set_bytes], peer)
         return heard
 
-    def _take_ready(self, party: int, message: bytes) -> None:
+    def _take_ready(self, party: int, message: bytes, told_by: int) -> bool:
+        """Whether this is the party's READY; it counts unless the party itself tells it too late."""
         if len(message) != DEBIT_BYTES + SIGNATURE_BYTES:
-            return
+            return False
         debit, signature = message[:DEBIT_BYTES], message[DEBIT_BYTES:]
         body = ready_message(self.session.session_id, self.terms.plan_hash, self.session.rounds, debit)
-        if self.terms.verify(party, body, signature):
+        if not self.terms.verify(party, body, signature):
+            return False
+        if party != told_by or time.monotonic() < self.deadline:
             self.ready.setdefault(party, message)
+        return True
 
-    def _take_set(self, complete: bytes) -> None:
+    def _take_set(self, complete: bytes, told_by: int) -> None:
         size = DEBIT_BYTES + SIGNATURE_BYTES
         for party in range(self.session.n):
-            self._take_ready(party, complete[party * size : (party + 1) * size])
+            self._take_ready(party, complete[party * size : (party + 1) * size], told_by)
 
     def _majority(self) -> Words | None:
         """My own component as most of its holders sent it; None while that is open."""
@@ -212,6 +219,6 @@ class _Door:
         return None
 
     def _pause(self, missing: str) -> None:
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > self.patience:
             raise ProtocolAbort("timeout", missing)
         time.sleep(PAUSE)

@@ -29,11 +29,14 @@ ONE_TABLE_WORDS = 256  # a gate below this uses one half table, alternating
 
 
 class Links(Protocol):
-    """What a session needs of its channel: one message to and from each peer a round."""
+    """What a session needs of its channel: one message to and from each peer a round, and silence."""
 
     def exchange(
         self, outgoing: Mapping[int, Sequence[Any]], lengths: Mapping[int, int]
     ) -> Mapping[int, Any]: ...
+
+    def abort(self, reason: str, detail: str = "") -> ProtocolAbort:
+        """Fall silent for good, and return the error to raise."""
 
 
 class Op(ABC):
@@ -153,7 +156,8 @@ class Session:
             if q is not None:
                 expected = self._tag(q, q, words[s])
                 if not hmac.compare_digest(expected, received[q][-TAG_BYTES:]):
-                    raise ProtocolAbort("mismatch", f"round {self.rounds}: link {s} to {me}, voucher {q}")
+                    detail = f"round {self.rounds}: link {s} to {me}, voucher {q}"
+                    raise self.channel.abort("mismatch", detail)
         self.rounds += 1
         self.words_sent += sum(len(out) for out in outgoing.values())
         pieces = {s: _cut(np.frombuffer(words[s], dtype=np.uint64), size[s, me]) for s in self.peers}

@@ -56,11 +56,11 @@ def source(name: str, *changes: tuple[str, str]) -> ModuleType:
 
 # The tag and its check
 
-RAISE = 'raise ProtocolAbort("mismatch", f"round {self.rounds}: link'
+RAISE = 'raise self.channel.abort("mismatch", detail)'
 
 
 def skip_tag_check() -> type[Session]:
-    return source("mpcnode.session", (RAISE, RAISE.replace("raise ", ""))).Session  # type: ignore[no-any-return]
+    return source("mpcnode.session", (RAISE, "pass")).Session  # type: ignore[no-any-return]
 
 
 def check_after_next_send() -> type[Session]:
@@ -68,7 +68,7 @@ def check_after_next_send() -> type[Session]:
     arrived = "received = {s: memoryview(raw[s]) for s in self.peers}"
     return source(  # type: ignore[no-any-return]
         "mpcnode.session",
-        (RAISE, RAISE.replace("raise ", "self.wrong = ")),
+        (RAISE, 'self.wrong = ProtocolAbort("mismatch", detail)'),
         (arrived, f"if hasattr(self, 'wrong'): raise self.wrong\n        {arrived}"),
     ).Session
 
@@ -212,6 +212,14 @@ def open_before_ready_of_all() -> Any:
     ).reveal
 
 
+def late_ready_counts_first_hand() -> Any:
+    """One deadline for everything: who shows its READY to one victim in the last moment has it open alone."""
+    return source(
+        "mpcnode.release",
+        ("self.patience = self.deadline + 2 * terms.timeout", "self.patience = self.deadline"),
+    ).reveal
+
+
 # Nothing computed from payloads leaves
 
 
@@ -246,5 +254,6 @@ STREAM_NOT_ADVANCED = Engine("stream not advanced", StreamNotAdvanced)
 BLOCK_NOT_IN_KEY = Engine("block not in key", block_not_in_key())
 COINS_FROM_ONE_KEY = Engine("coins from one key", CoinsFromOneKey)
 COMMIT_AT_OPENING = Engine("commit at opening", reveal=commit_at_opening())
+ONE_DEADLINE = Engine("one deadline for all", reveal=late_ready_counts_first_hand())
 READY_AFTER_OPENING = Engine("READY after opening", reveal=open_before_ready_of_all())
 TRANSCRIPT_OF_PAYLOADS = Engine("transcript of payloads", TranscriptOfPayloads)

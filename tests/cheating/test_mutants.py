@@ -39,6 +39,7 @@ from tests.noise import test_plan_noise
         mutants.COINS_FROM_ONE_KEY,
         mutants.COMMIT_AT_OPENING,
         mutants.READY_AFTER_OPENING,
+        mutants.ONE_DEADLINE,
         mutants.TRANSCRIPT_OF_PAYLOADS,
     ],
     ids=str,
@@ -149,6 +150,7 @@ ORDERS = [
     (mutants.COMMIT_AT_OPENING, test_release_order.nothing_opens_before_every_ready),
     (mutants.COMMIT_AT_OPENING, test_release_order.whoever_is_opened_to_alone_has_been_paid_for_by_all),
     (mutants.READY_AFTER_OPENING, test_release_order.nothing_opens_before_every_ready),
+    (mutants.ONE_DEADLINE, test_release_order.what_is_opened_at_the_last_moment_all_honest_parties_have),
 ]
 
 

@@ -67,8 +67,12 @@ def opening(
     patience: Mapping[int, float] | None = None,
     n: int = 4,
     slow: float = 0.0,
+    late: Mapping[int, float] | None = None,
 ) -> Opening:
-    """Release VALUES; honest parties take `slow` seconds before they open, so that a lie is there first."""
+    """Release VALUES; honest parties take `slow` seconds before they open, so that a lie is there first.
+
+    late  seconds after which a party comes to the release: the corrupt party held back its last round's message.
+    """
     world = World(76, n)
     shares = world.share(VALUES, RING)
     world.connect()
@@ -81,6 +85,7 @@ def opening(
 
     def act(session: Any) -> Any:
         p = session.party
+        time.sleep((late or {}).get(p, 0.0))
         terms = Terms(
             words=len(VALUES),
             purpose=Purpose.NOISED_RESULT,
@@ -136,6 +141,28 @@ def whoever_is_opened_to_alone_has_been_paid_for_by_all(engine: Engine = ENGINE)
         )
         assert done.openings_to(corrupt) == {victim}, "the attack did not get its answer"
         assert honest_parties(corrupt) <= done.spent, "an answer was opened that a ledger does not know"
+
+
+def what_is_opened_at_the_last_moment_all_honest_parties_have(engine: Engine = ENGINE) -> None:
+    """All are as patient; the victim comes late, and alone sees the READY when the others have given up on it."""
+    corrupt, victim = 0, 1
+    for shown in (0.45, 0.75):
+        start = time.monotonic()
+
+        def say(peer: int, payload: bytes, label: str, at: float = start + shown) -> bytes | None:
+            if peer != victim or label != "ready":
+                return None
+            time.sleep(max(0.0, at - time.monotonic()))
+            return payload
+
+        patience = dict.fromkeys(range(4), 0.5) | {corrupt: LONG}
+        done = opening(engine, corrupt, say, patience, late={victim: 0.4})
+        answered = {p for p in honest_parties(corrupt) if reason(done.outcomes[p]) is None}
+        assert not done.openings_to(corrupt) or answered == honest_parties(corrupt)
+
+
+def test_a_ready_shown_at_the_last_moment_opens_at_all_honest_parties_or_at_none() -> None:
+    what_is_opened_at_the_last_moment_all_honest_parties_have()
 
 
 def test_a_ready_leaves_only_after_its_debit() -> None:

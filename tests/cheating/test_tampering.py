@@ -13,13 +13,15 @@ from functools import cache
 import numpy as np
 import pytest
 
+from mpcnode.driver import run
 from mpcnode.errors import ProtocolAbort
 from mpcnode.protocols.gates import product
-from mpcnode.ring import Words
+from mpcnode.ring import XOR, Words
 from mpcnode.session import TAG_BYTES, Op, Session
 from mpcnode.sharing import Share
-from tests.cheating.bench import ENGINE, Engine, Play, flip, play, reason
+from tests.cheating.bench import ENGINE, Engine, Liar, Play, flip, play, reason
 from tests.cheating.program import NOISE, Inputs, every_operation, expected
+from tests.world import World
 
 SEED = 20240801
 INPUTS = Inputs.draw(np.random.default_rng(SEED))
@@ -274,3 +276,20 @@ def test_who_aborts_and_when_does_not_depend_on_the_data() -> None:
             for run in runs
         ]
         assert ends == [[("mismatch", number + 1)]] * len(others)
+
+
+def test_a_party_that_saw_a_mismatch_cannot_send_any_more() -> None:
+    world = World(1)
+    world.tamper = {
+        0: lambda channel: Liar(channel, lambda r, to, words, tag: flip(tag, 0) if to == 1 else None)
+    }
+    x = world.share(world.rng.integers(0, 2**64, 600, dtype=np.uint64), XOR)
+
+    async def gate(session: Session, x: Share) -> Share:
+        return await product(session, x, x)
+
+    world.connect()
+    outcomes = world.outcomes(lambda session: run(session, gate(session, x[session.party])))
+    assert reason(outcomes[1]) == "mismatch"
+    with pytest.raises(ProtocolAbort, match="mismatch"):
+        world.channels[1].send(2, b"I saw something", "ready")
