@@ -13,9 +13,10 @@ from portal.accounts.models import Role
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """Operators and superusers look; nobody adds, changes or deletes."""
+    """Those of `readers` and superusers look; nobody adds, changes or deletes."""
 
     actions = None
+    readers: frozenset[str] = frozenset({Role.OPERATOR})
 
     def has_module_permission(self, request: Any) -> bool:
         return self.has_view_permission(request)
@@ -24,7 +25,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
         user = request.user
         if not (user.is_active and user.is_staff):
             return False
-        return user.is_superuser or getattr(user, "role", "") == Role.OPERATOR
+        return user.is_superuser or getattr(user, "role", "") in self.readers
 
     def has_add_permission(self, request: Any, obj: Any = None) -> bool:
         return False

@@ -151,6 +151,10 @@ def test_the_past_is_read_and_never_edited(name, model, crew):
     client = logged_in(name)
     base = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = query if model is WaitingQuery else model.objects.first()
+    if model is Event and name == "operator":
+        assert client.get(reverse(f"{base}_changelist")).status_code == 403
+        assert client.get(reverse(f"{base}_change", args=[row.pk])).status_code == 403
+        return
     assert client.get(reverse(f"{base}_changelist")).status_code == 200
     shown = client.get(reverse(f"{base}_change", args=[row.pk]))
     assert shown.status_code == 200
