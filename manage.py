@@ -11,9 +11,17 @@ def main() -> None:
     sys.path.insert(1, str(ROOT / "platform"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     if sys.argv[1:2] in (["up"], ["demo"]):
-        from portal.stack import surroundings
+        from portal.stack import stopping, surroundings
 
-        surroundings.prepare(os.environ, command=sys.argv[1], root=ROOT)
+        # Who stops a stack got what they asked for; who stops a demonstration saw no answer.
+        with stopping.politely(code=0 if sys.argv[1] == "up" else 1):
+            surroundings.prepare(os.environ, command=sys.argv[1], root=ROOT)
+            run()
+    else:
+        run()
+
+
+def run() -> None:
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

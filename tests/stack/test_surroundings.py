@@ -109,8 +109,8 @@ def test_a_party_is_told_nothing_that_only_the_portal_may_know(tmp_path):
 
 def test_the_four_parties_make_their_keys_and_get_their_settings(tmp_path):
     place = Surroundings.of({"VAR": str(tmp_path), "FOURFOLD_ROOT": str(ROOT), "PORT": "0"})
-    introduced = parties.Introductions(place, os.environ).collect()
-    again = parties.Introductions(place, os.environ).collect()
+    introduced = parties.Introductions(place).begin(os.environ).collect()
+    again = parties.Introductions(place).begin(os.environ).collect()
     assert introduced == again
     assert [public["party"] for public in introduced] == [0, 1, 2, 3]
     parties.settle(place, introduced, "ab" * 32, "http://127.0.0.1:1")
@@ -134,7 +134,7 @@ def test_a_party_that_cannot_make_its_keys_is_named_with_its_reason(tmp_path):
     (tmp_path / "parties/2").mkdir(parents=True)
     (tmp_path / "parties/2/keys").write_text("a file where a folder should be")
     with pytest.raises(StackError, match="party 2 could not make its keys: ."):
-        parties.Introductions(place, os.environ).collect()
+        parties.Introductions(place).begin(os.environ).collect()
 
 
 def test_credentials_are_recalled_or_begun_anew(tmp_path):

@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from . import stopping
 
 PR_SET_PDEATHSIG = 1
 BACKOFF_START, BACKOFF_LIMIT, STEADY = 0.5, 30.0, 30.0  # seconds
@@ -32,8 +35,20 @@ def tied_to(parent: int) -> Callable[[], None]:
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os.kill(os.getpid(), signal.SIGTERM)
+        stopping.release()
 
     return before_exec
+
+
+def spawn(argv: Sequence[str], **how: Any) -> subprocess.Popen[Any]:
+    """A child in a session of its own that ends with this process. Call it inside `stopping.held()`."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=tied_to(os.getpid()),  # noqa: PLW1509  (this process has one thread)
+        **how,
+    )
 
 
 @dataclass
@@ -54,17 +69,15 @@ class Child:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
-            self.process = subprocess.Popen(
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as log, stopping.held():
+            self.process = spawn(
                 self.argv,
                 env=dict(self.env),
                 cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=self.pass_fds,
-                start_new_session=True,
-                preexec_fn=tied_to(os.getpid()),  # noqa: PLW1509  (this process has one thread)
             )
         self.since, self.due = time.monotonic(), None
 

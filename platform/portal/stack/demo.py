@@ -7,7 +7,6 @@ operator by the REST interface of a stack that `manage.py up` starts. Nothing ru
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,8 @@ from typing import Any
 
 import httpx
 
-from .children import kill_group, tied_to, wait_until
+from . import stopping
+from .children import kill_group, spawn, wait_until
 from .parties import write_private
 from .showing import lines, nonsense
 from .surroundings import StackError, Surroundings, private_folder
@@ -39,6 +39,8 @@ class Demo:
         self.tables = private_folder(place.var / "tables")
         self.times: list[tuple[str, float]] = []
         self.failures: list[str] = []
+        self.stack: subprocess.Popen[str] | None = None
+        self.programs: list[subprocess.Popen[str]] = []
 
     def run(self) -> int:
         """The exit code: 0 when every answer came and made sense."""
@@ -46,20 +48,21 @@ class Demo:
             "Fourfold, a demonstration: two made-up hospitals, four parties on this one machine (so no secrecy here)"
         )
         began = time.monotonic()
-        with self.stage("start the portal and four parties"):
-            stack = self.start_stack()
         try:
+            with self.stage("start the portal and four parties"):
+                self.start_stack()
             with self.stage("make up the tables of two hospitals"):
                 truths = self.make_tables()
             with self.stage("check, split, seal and upload them"):
                 datasets = {"dp": self.upload("dp"), "exact": self.upload("exact")}
             for mode in ("dp", "exact"):
+                stopping.check()
                 with self.stage(f"ask, approve, compute, release ({mode})"):
                     result = self.ask(datasets[mode], mode)
                 self.show(result, truths, mode)
         finally:
             with self.stage("stop everything"):
-                self.stop_stack(stack)
+                self.stop_stack()
         self.close(time.monotonic() - began)
         return 1 if self.failures else 0
 
@@ -70,43 +73,37 @@ class Demo:
         self.times.append((name, time.monotonic() - began))
         say(f"[{self.times[-1][1]:5.1f} s] {name}")
 
-    def start_stack(self) -> subprocess.Popen[str]:
-        stack = subprocess.Popen(
-            [sys.executable, "manage.py", "up"],
-            cwd=self.place.root,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=tied_to(os.getpid()),  # noqa: PLW1509  (this process has one thread)
-        )
-        assert stack.stdout is not None
-        try:
-            for line in stack.stdout:
-                if line.startswith("ready "):
-                    self.access = json.loads(self.place.access.read_text())
-                    return stack
-        except BaseException:
-            self.stop_stack(stack)
-            raise
-        stack.wait()
-        raise StackError(
-            f"the stack did not start (exit {stack.returncode}); its logs are in {self.place.log}"
-        )
+    def start_stack(self) -> None:
+        with stopping.held():
+            self.stack = self.spawn("manage.py", "up", stderr=None)
+        assert self.stack.stdout is not None
+        for line in self.stack.stdout:
+            if line.startswith("ready "):
+                self.access = json.loads(self.place.access.read_text())
+                return
+        raise StackError(f"the stack did not start; its logs are in {self.place.log}")
 
-    def stop_stack(self, stack: subprocess.Popen[str]) -> None:
-        stack.send_signal(signal.SIGTERM)
-        if not wait_until(lambda: stack.poll() is not None, 12.0):
-            kill_group(stack.pid, signal.SIGKILL)
+    def stop_stack(self) -> None:
+        """Everything that this demonstration started is gone afterwards."""
+        stopping.deaf()
+        for program in self.programs:
+            if program.poll() is None:
+                program.kill()
+                program.communicate()
+        if self.stack is None:
+            return
+        self.stack.send_signal(signal.SIGTERM)
+        if not wait_until(lambda: self.stack is None or self.stack.poll() is not None, 12.0):
+            kill_group(self.stack.pid, signal.SIGKILL)
             self.failures.append("the stack did not stop within 12 s")
-        elif stack.returncode:
-            self.failures.append(f"the stack ended with exit {stack.returncode}")
-        stack.communicate()
+        elif self.stack.returncode:
+            self.failures.append(f"the stack ended with exit {self.stack.returncode}")
+        self.stack.communicate()
 
     def make_tables(self) -> list[dict[str, Any]]:
         """Both tables and a codebook for each mode; returns the truth of each question."""
-        self.program(str(self.samples / "generate.py"), str(self.tables))
+        self.run_program(str(self.samples / "generate.py"), str(self.tables))
+        self.outputs("making up tables")
         codebook = json.loads((self.samples / "codebook.json").read_text())
         for mode in ("dp", "exact"):
             policy = codebook["policy"] | {"modes": [mode]}
@@ -115,49 +112,44 @@ class Demo:
                 self.tables / f"codebook-{mode}.json", codebook | {"policy": policy, "title": title}
             )
         tables = [str(self.tables / file) for file in HOSPITALS.values()]
-        truths: list[dict[str, Any]] = json.loads(self.program(str(self.samples / "truth.py"), *tables))
+        self.run_program(str(self.samples / "truth.py"), *tables)
+        truths: list[dict[str, Any]] = json.loads(self.outputs("answering in clear")[0])
         return truths
 
     def upload(self, mode: str) -> list[str]:
         """Both hospitals upload at the same time, each with a key of its own; returns the ids of the datasets."""
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-m", "providers", "upload", "--url", self.access["url"]]
-                + [
-                    "--token",
-                    self.access["tokens"][account],
-                    "--codebook",
-                    str(self.tables / f"codebook-{mode}.json"),
-                ]
-                + ["--key", str(self.place.var / "hospitals" / account / "key.pem")]
-                + ["--parties", str(self.place.access), str(self.tables / file)],
-                cwd=self.place.root,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for account, file in HOSPITALS.items()
-        ]
-        answers = [program.communicate() for program in running]
-        for program, (_, said) in zip(running, answers, strict=True):
-            if program.returncode:
-                raise StackError(f"an upload failed: {last_line(said)}")
-        return [out.strip() for out, _ in answers]
+        for account, file in HOSPITALS.items():
+            argv = ["-m", "providers", "upload", "--url", self.access["url"]]
+            argv += ["--token", self.access["tokens"][account]]
+            argv += ["--codebook", str(self.tables / f"codebook-{mode}.json")]
+            argv += ["--key", str(self.place.var / "hospitals" / account / "key.pem")]
+            argv += ["--parties", str(self.place.access), str(self.tables / file)]
+            self.run_program(*argv)
+        return [text.strip() for text in self.outputs("an upload")]
 
-    def program(self, *argv: str) -> str:
-        done = subprocess.run(
+    def run_program(self, *argv: str) -> None:
+        with stopping.held():
+            self.programs.append(self.spawn(*argv, stderr=subprocess.PIPE))
+
+    def spawn(self, *argv: str, stderr: int | None) -> subprocess.Popen[str]:
+        return spawn(
             [sys.executable, *argv],
             cwd=self.place.root,
-            capture_output=True,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
-            check=False,
-            timeout=60,
         )
-        if done.returncode:
-            raise StackError(f"{Path(argv[0]).name} failed: {last_line(done.stderr)}")
-        return done.stdout
+
+    def outputs(self, what: str) -> list[str]:
+        """What the programs that were run said on stdout, in their order; StackError if one failed."""
+        said = [program.communicate(timeout=PATIENCE) for program in self.programs]
+        codes = [program.returncode for program in self.programs]
+        self.programs = []
+        for code, (_, errors) in zip(codes, said, strict=True):
+            if code:
+                raise StackError(f"{what} failed: {last_line(errors)}")
+        return [out for out, _ in said]
 
     def ask(self, datasets: list[str], mode: str) -> dict[str, Any]:
         question = {

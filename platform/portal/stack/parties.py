@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import stopping
+from .children import spawn
 from .surroundings import StackError, Surroundings, private_folder
 
 PARTIES = range(4)
@@ -40,21 +42,25 @@ def environment(environ: Mapping[str, str], folder: Path, redis_url: str = "") -
 class Introductions:
     """The four `init` programs, running side by side while the portal sets itself up."""
 
-    def __init__(self, place: Surroundings, environ: Mapping[str, str]) -> None:
+    def __init__(self, place: Surroundings) -> None:
         self.place = place
-        self.running = [self._init(number, environ) for number in PARTIES]
+        self.running: list[subprocess.Popen[str]] = []
 
-    def _init(self, number: int, environ: Mapping[str, str]) -> subprocess.Popen[str]:
-        folder = private_folder(self.place.party(number))
-        return subprocess.Popen(
-            [sys.executable, "-m", "workers", "init", str(folder), "--party", str(number)],
-            cwd=self.place.root,
-            env=environment(environ, folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin(self, environ: Mapping[str, str]) -> Introductions:
+        for number in PARTIES:
+            folder = private_folder(self.place.party(number))
+            with stopping.held():
+                self.running.append(
+                    spawn(
+                        [sys.executable, "-m", "workers", "init", str(folder), "--party", str(number)],
+                        cwd=self.place.root,
+                        env=environment(environ, folder),
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                    )
+                )
+        return self
 
     def collect(self) -> list[dict[str, Any]]:
         """The public keys of the four: [{"party", "seal", "sign", "fingerprint"}], by number."""

@@ -6,7 +6,6 @@ this start. Stopping tells the parties to abort what runs, ends them, then the w
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from . import accounts, parties, valkey
+from . import accounts, parties, stopping, valkey
 from .children import Child, Family, clear_leftovers
 from .surroundings import StackError, Surroundings, lock
 
@@ -28,10 +27,6 @@ DEMO_NOTICE = (
     "demo deployment: all four parties run on this machine, so whoever owns it can read everything\n"
     "floors here: minimum cohort 1 (11 elsewhere), epsilon per query 20 (5 elsewhere), exact mode on (off elsewhere)"
 )
-
-
-class Stopped(BaseException):
-    """A person or the system asked this stack to end."""
 
 
 class Stack:
@@ -66,7 +61,8 @@ class Stack:
 
     def start(self, listening: socket.socket) -> None:
         since = time.time()
-        self.introductions = parties.Introductions(self.place, self.environ)
+        self.introductions = parties.Introductions(self.place)
+        self.introductions.begin(self.environ)
         self.start_redis()
         accounts.migrate()
         portal_sign = accounts.portal_key(self.place.portal_key)
@@ -119,6 +115,7 @@ class Stack:
     def wait_ready(self, since: float) -> None:
         deadline = time.monotonic() + READY_WITHIN
         while not (self.answers() and accounts.parties_heard(since) == len(parties.PARTIES)):
+            stopping.check()
             for child in self.family.children:
                 if child.ended() is not None:
                     raise StackError(
@@ -144,6 +141,7 @@ class Stack:
         self.say(f"ready {self.url}")
         try:
             while True:
+                stopping.check()
                 due = self.family.tend()
                 if select.select([reading], [], [], 60.0 if due is None else due)[0]:
                     os.read(reading, 512)
@@ -154,8 +152,7 @@ class Stack:
 
     def stop(self) -> None:
         """Abort, then end everything in the order that loses least: parties, web, Valkey."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        stopping.deaf()
         if self.introductions is not None:
             self.introductions.end()
         dispatch = self.web[1:]
@@ -181,16 +178,3 @@ def listen(port: int) -> socket.socket:
         listening.close()
         raise StackError(f"port {port} on 127.0.0.1 cannot be used: {problem.strerror}") from None
     return listening
-
-
-def stop_on_signals() -> None:
-    def stopped(number: int, frame: object) -> None:
-        raise Stopped
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stopped)
-
-
-def read_access(place: Surroundings) -> dict[str, Any]:
-    access: dict[str, Any] = json.loads(place.access.read_text())
-    return access

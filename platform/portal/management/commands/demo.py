@@ -7,7 +7,6 @@ import httpx
 from django.core.management.base import BaseCommand
 
 from portal.stack.demo import Demo
-from portal.stack.supervisor import Stopped, stop_on_signals
 from portal.stack.surroundings import StackError, Surroundings, leave
 
 
@@ -18,11 +17,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop_on_signals()
         try:
             code = Demo(Surroundings.of({**os.environ, "PORT": "0"}), os.environ).run()
-        except Stopped:
-            leave("stopped")
         except (StackError, httpx.HTTPError) as problem:
             leave(f"the demonstration failed: {problem}")
         raise SystemExit(code)

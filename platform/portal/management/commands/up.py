@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from portal.stack.supervisor import DEMO_NOTICE, Stack, Stopped, stop_on_signals
+from portal.stack.supervisor import DEMO_NOTICE, Stack
 from portal.stack.surroundings import StackError, Surroundings, leave
 
 
@@ -29,11 +29,8 @@ class Command(BaseCommand):
         # What set-up writes to the audit trail is read there; here it would only push the address off the screen.
         logging.getLogger("portal").setLevel(logging.WARNING)
         try:
-            stop_on_signals()
             place = Surroundings.of(os.environ)
             say(DEMO_NOTICE)
             Stack(place, dict(os.environ), say).run()
-        except Stopped:
-            return
         except StackError as problem:
             leave(str(problem))
