@@ -168,6 +168,7 @@ class Joint:
             commit=self._spend,
             sign=self.keys.sign.sign,
             verify=lambda party, message, signature: signed_by(self.config, party, message, signature),
+            # Not less: a peer can hold an honest party back by a round's time-out before it comes to its READY.
             timeout=self.config.round_timeout,
         )
 

