@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="type-arg"
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.http import HttpResponse
@@ -131,13 +132,14 @@ class QueryDetail(generics.RetrieveAPIView):
         return serializers.QueryDetailSerializer
 
 
-class _Decision(APIView):
+class _Decision(APIView, ABC):
     """Shared by approve, refuse and withdraw: find the query, act, show it."""
 
     permission_classes = [ByRole]
 
+    @abstractmethod
     def act(self, query: Query, user: Any, reason: str) -> None:
-        raise NotImplementedError
+        """Move the query as this user decided, or raise a problem."""
 
     @extend_schema(request=serializers.ReasonSerializer, responses=serializers.QueryDetailSerializer)
     def post(self, request: Any, pk: Any) -> Response:

@@ -1,3 +1,5 @@
+"""The audit trail, to be read."""
+
 from django.contrib import admin
 
 from portal.audit.models import Event

@@ -1,3 +1,5 @@
+"""Accounts and ledger lines, to be read."""
+
 from django.contrib import admin
 
 from portal.budgets.actions import decimal_text

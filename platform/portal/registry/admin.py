@@ -1,3 +1,5 @@
+"""Datasets and parties, to be read."""
+
 # mypy: disable-error-code="type-arg"
 
 from django.contrib import admin
