@@ -134,6 +134,7 @@ def party(
             purpose=Purpose.NOISED_RESULT,
             plan_hash=bytes.fromhex(plan.hash),
             commit=lambda: bytes(16),
+            opening=lambda: None,
             sign=private.sign,
             verify=verify,
             timeout=60,

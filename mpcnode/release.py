@@ -47,6 +47,7 @@ class Terms:
     words    how many ring elements the plan releases
     purpose  the only purpose that it declares
     commit   spends the budget in one transaction and returns the debit's 16-byte id; called once, before READY
+    opening  records that this party opens now; called once, before its first opening leaves
     sign     this party's Ed25519 signature of a message
     verify   whether a signature of a party is right
     """
@@ -55,6 +56,7 @@ class Terms:
     purpose: Purpose
     plan_hash: bytes
     commit: Callable[[], bytes]
+    opening: Callable[[], None]
     sign: Callable[[bytes], bytes]
     verify: Callable[[int, bytes, bytes], bool]
     timeout: float
@@ -123,6 +125,7 @@ class _Door:
                 self._pause("a READY is missing")
 
     def open(self, total: Share) -> None:
+        self.terms.opening()
         complete = b"".join(self.ready[p] for p in range(self.session.n))
         for peer in self.session.peers:
             payload = complete + total.component(peer).astype("<u8").tobytes()

@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from analytics import execute
 from analytics.privacy.mechanisms import thresholds
 from analytics.query import cost
 from analytics.query.model import Plan, canonical, digest
 from mpcnode import handshake, release
-from mpcnode.channel import Channel
 from mpcnode.driver import run
 from mpcnode.errors import ProtocolAbort
 from mpcnode.session import Session
@@ -109,8 +107,7 @@ class Joint:
         )
         total = run(session, execute.execute(session, plan, tables))
         purpose = _purpose(plan)
-        watched = cast(Channel, _Watched(keys.channel, self._opening))
-        words = release.reveal(session, watched, total, purpose, self._release_terms(plan, purpose))
+        words = release.reveal(session, keys.channel, total, purpose, self._release_terms(plan, purpose))
         return Answer(
             integers=execute.integers(plan, words), session=keys.session_id.hex(), rounds=session.rounds
         )
@@ -166,6 +163,7 @@ class Joint:
             purpose=purpose,
             plan_hash=bytes.fromhex(plan.hash),
             commit=self._spend,
+            opening=self._opening,
             sign=self.keys.sign.sign,
             verify=lambda party, message, signature: signed_by(self.config, party, message, signature),
             # Not less: a peer can hold an honest party back by a round's time-out before it comes to its READY.
@@ -225,23 +223,6 @@ class Joint:
         self.ledger.take_back(**place, abandons=signatures, others=peers)
         log.info("party %d: every party abandoned, the debit returns", self.config.party)
         return True
-
-
-class _Watched:
-    """A channel that has the ledger told before the first opening leaves."""
-
-    def __init__(self, channel: Channel, opening: Callable[[], None]) -> None:
-        self._channel = channel
-        self._opening: Callable[[], None] | None = opening
-
-    def send(self, peer: int, payload: bytes, label: str) -> None:
-        if label.startswith("opening") and self._opening is not None:
-            self._opening()
-            self._opening = None
-        self._channel.send(peer, payload, label)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
 
 
 def _purpose(plan: Plan) -> release.Purpose:

@@ -26,11 +26,12 @@ class Lists:
         """This party's end of a session of that name."""
         return RedisTransport(self._client, self._party, self._peers, name, cancelled=cancelled)
 
-    def cancelled(self, query: str) -> bool:
-        """Whether the portal has called the query off; False while Redis does not answer."""
+    def cancelled(self, query: str, attempt: int) -> bool:
+        """Whether the portal has called this attempt off; False while Redis does not answer."""
         try:
-            return bool(self._client.exists(f"cancel:{query}"))
-        except redis.RedisError:
+            last = self._client.get(f"cancel:{query}")
+            return last is not None and attempt <= int(last)
+        except (redis.RedisError, ValueError):
             return False  # the rounds notice a dead Redis by themselves
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ UNKNOWN = "0" * 64
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """One party at work. `cancelled` says whether the portal has called a query off."""
+    """One party at work. `cancelled` says whether the portal has called an attempt of a query off."""
 
     config: Config
     keys: Keys = field(repr=False)
@@ -50,7 +50,7 @@ class Party:
     ledger: Ledger
     portal: Portal
     connect: Connect
-    cancelled: Callable[[str], bool]
+    cancelled: Callable[[str, int], bool]
 
     def run(self, query: str, attempt: int) -> str:
         """Play this party's part in one attempt. Returns a word for the log; everything else is reported."""
@@ -116,11 +116,11 @@ class Party:
             store=self.store,
             ledger=self.ledger,
             connect=self.connect,
-            cancelled=lambda: self.cancelled(order.query),
+            cancelled=lambda: self.cancelled(order.query, number),
         )
         began = time.monotonic()
         try:
-            if self.cancelled(order.query):
+            if self.cancelled(order.query, number):
                 raise ProtocolAbort("cancelled")
             answer = joint.compute()
         except Exception as error:  # noqa: BLE001  (whatever it was, the attempt ends with a report)

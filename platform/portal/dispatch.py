@@ -32,9 +32,7 @@ class Sender(Protocol):
 
     def ingest(self, dataset: str, party: int) -> None: ...
 
-    def cancel(self, query: str) -> None: ...
-
-    def clear_cancel(self, query: str) -> None: ...
+    def cancel(self, query: str, attempt: int) -> None: ...
 
 
 class CelerySender:
@@ -54,17 +52,10 @@ class CelerySender:
         """Tell a party to open its bundle. Raises BrokerDown."""
         _send(party, "workers.ingest", {"dataset": dataset})
 
-    def cancel(self, query: str) -> None:
-        """Parties that wait for each other look for this key. Raises BrokerDown."""
+    def cancel(self, query: str, attempt: int) -> None:
+        """Call off the attempt and those before it: waiting parties look for this key. Raises BrokerDown."""
         try:
-            _redis(settings.REDIS_URL).set(f"cancel:{query}", "1", ex=CANCEL_SECONDS)
-        except RedisError as wrong:
-            raise BrokerDown(type(wrong).__name__) from None
-
-    def clear_cancel(self, query: str) -> None:
-        """A new attempt is not the cancelled one. Raises BrokerDown."""
-        try:
-            _redis(settings.REDIS_URL).delete(f"cancel:{query}")
+            _redis(settings.REDIS_URL).set(f"cancel:{query}", str(attempt), ex=CANCEL_SECONDS)
         except RedisError as wrong:
             raise BrokerDown(type(wrong).__name__) from None
 

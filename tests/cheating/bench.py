@@ -167,6 +167,7 @@ def play(
             purpose=Purpose.NOISED_RESULT,
             plan_hash=bytes(32),
             commit=lambda: spent.add(p) or bytes([p]) * 16,
+            opening=lambda: None,
             sign=SIGNING[p].sign,
             verify=verify,
             timeout=5.0,

@@ -133,6 +133,7 @@ def session(recorder: Recorder, engine: Engine, n: int, attempt: int, blocks: in
             purpose=Purpose.NOISED_RESULT,
             plan_hash=bytes(32),
             commit=lambda: bytes(16),
+            opening=lambda: None,
             sign=SIGNING[p].sign,
             verify=verify,
             timeout=5.0,

@@ -91,6 +91,7 @@ def opening(
             purpose=Purpose.NOISED_RESULT,
             plan_hash=bytes(32),
             commit=lambda: result.spent.add(p) or bytes([p]) * 16,
+            opening=lambda: None,
             sign=SIGNING[p].sign,
             verify=verify,
             timeout=(patience or {}).get(p, LONG),

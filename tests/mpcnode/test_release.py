@@ -54,6 +54,7 @@ def release(values, n=4, corrupt=None, change=None, timeout=1.0, words=None):
             purpose=Purpose.NOISED_RESULT,
             plan_hash=bytes(32),
             commit=lambda: spent.add(p) or bytes([p]) * 16,
+            opening=lambda: None,
             sign=lambda body: KEYS[p].sign(body),
             verify=verify,
             timeout=timeout,

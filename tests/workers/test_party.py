@@ -57,7 +57,7 @@ class Four:
             ledger=own.ledger,
             portal=portal,
             connect=self.world.connect(number),
-            cancelled=lambda query: query in self.cancelled,
+            cancelled=lambda query, attempt: (query, attempt) in self.cancelled,
         )
 
     def play(self, attempt=1, parties=range(4)):
@@ -226,7 +226,7 @@ def test_an_abort_that_comes_after_all_are_ready_keeps_nobody_from_the_answer(fo
 
 
 def test_a_cancelled_query_ends_at_once_and_unpaid(four, world):
-    four.cancelled.add(QUERY)
+    four.cancelled.add((QUERY, 1))
     order = world.order()
     assert four.ask(order) == dict.fromkeys(range(4), "cancelled")
     assert four.balances(order) == [(0, 0)] * 4

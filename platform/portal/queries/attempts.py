@@ -155,6 +155,10 @@ def is_running(attempt: Attempt) -> bool:
     return attempt.state == AttemptState.RUNNING
 
 
+def has_failed(attempt: Attempt) -> bool:
+    return attempt.state == AttemptState.FAILED
+
+
 def in_flight() -> list[Query]:
     return list(Query.objects.filter(state=State.RUNNING).order_by("approved_at", "pk"))
 
@@ -172,10 +176,6 @@ def running_attempt(query: Query) -> Attempt | None:
     return query.attempts.filter(state=AttemptState.RUNNING).first()
 
 
-def overdue(attempt: Attempt, now: datetime) -> bool:
-    return now - attempt.started_at >= timedelta(seconds=settings.FOURFOLD_ATTEMPT_TIMEOUT)
-
-
 def _age(then: datetime, now: datetime) -> float:
     return (now - then).total_seconds()
 
@@ -185,8 +185,8 @@ def _ready(report: Report) -> bool:
 
 
 def _code(reports: list[Report]) -> str:
-    for report in reports:
-        code = json.loads(report.body).get("code")
-        if code:
-            return str(code)[:40]
-    return "no_agreement" if reports else "timeout"
+    """The cause that parties report; that a peer gave up is said only where nobody says why."""
+    codes = [str(code)[:40] for report in reports if (code := json.loads(report.body).get("code"))]
+    if not codes:
+        return "no_agreement" if reports else "timeout"
+    return next((code for code in codes if code != "peer_aborted"), codes[0])

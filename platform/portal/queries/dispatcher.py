@@ -99,8 +99,11 @@ def _loop(sender: Sender, stopped: threading.Event, sleep: Callable[[float], obj
 def cancel_running(sender: Sender) -> None:
     """Before everything stops: parties in mid-query abort instead of waiting. Rows stay as they are."""
     for query in attempts.in_flight():
+        attempt = attempts.running_attempt(query)
+        if attempt is None:
+            continue
         try:
-            sender.cancel(str(query.pk))
+            sender.cancel(str(query.pk), attempt.number)
         except BrokerDown:
             return
 
@@ -137,14 +140,14 @@ def _tend(query: Query, sender: Sender) -> None:
     now = timezone.now()
     attempt = attempts.running_attempt(query)
     if attempt is not None:
-        overdue = attempts.overdue(attempt, now)
         try:
             attempts.tend(attempt, now)
         except IllegalMove:
             return
         attempt.refresh_from_db()
-        if overdue:
-            sender.cancel(str(query.pk))
+        if attempts.has_failed(attempt):
+            # Whoever still waits for a party that refused or gave up waits for nothing.
+            sender.cancel(str(query.pk), attempt.number)
         if attempts.is_running(attempt):
             if attempts.untold(attempt, now):
                 _tell(attempt, sender)
@@ -156,8 +159,6 @@ def _tend(query: Query, sender: Sender) -> None:
 
 def _tell(attempt: Attempt, sender: Sender) -> None:
     query = str(attempt.query_id)
-    if attempt.told_at is None:
-        sender.clear_cancel(query)
     sender.run(query, attempt.number)
     Attempt.objects.filter(pk=attempt.pk).update(told_at=timezone.now())
 

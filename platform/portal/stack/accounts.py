@@ -69,13 +69,12 @@ def abort_running(redis_url: str) -> None:
     """Tell the parties to give up what they compute: they look for this key at every wait."""
     import redis
 
-    from portal.queries.models import Query, State
+    from portal.queries.models import Attempt, AttemptState
 
-    running = list(Query.objects.filter(state=State.RUNNING).values_list("pk", flat=True))
+    running = list(Attempt.objects.filter(state=AttemptState.RUNNING).values_list("query_id", "number"))
     with redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1) as client:
-        for query in running:
-            # Short-lived: the next start may make another attempt at the same query.
-            client.set(f"cancel:{query}", "1", ex=CANCEL_SECONDS)
+        for query, number in running:
+            client.set(f"cancel:{query}", str(number), ex=CANCEL_SECONDS)
 
 
 def disconnect() -> None:
