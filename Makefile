@@ -29,8 +29,9 @@ demo: .venv/.runtime
 up: .venv/.runtime
 	@exec .venv/bin/python manage.py up
 
+# By file: what one test of a module leaves for the next (processes, tables) is in one process only.
 test: .venv/.dev
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup -q -rs -m "not nightly" $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile -q -rs -m "not nightly" $(ARGS)
 
 lint: .venv/.dev
 	@.venv/bin/python -m ruff check .

@@ -15,9 +15,7 @@ from tests.end_to_end.running import ROOT, Running, run
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            # One worker runs them all: two stacks at once on two cores would only wait for each other.
             item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group("stack"))
             item.add_marker(pytest.mark.timeout(600))
 
 

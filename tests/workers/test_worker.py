@@ -22,9 +22,6 @@ from workers.ledger import Ledger
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0  # seconds until a test gives up waiting
 
-# One stage for all, in order: the first test brings the dataset that the others ask about.
-pytestmark = pytest.mark.xdist_group("workers")
-
 
 def served(portal):
     """The fake portal behind a real socket; (server, url)."""
