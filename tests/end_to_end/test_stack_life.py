@@ -195,6 +195,20 @@ def test_a_party_killed_in_the_middle_of_a_query_makes_a_new_attempt_and_one_rel
     assert any(f"party {party} ended" in line for line in stack.lines) == leader_too
 
 
+def test_a_party_killed_while_a_table_comes_in_signs_its_receipt_when_it_is_back(stack, tables):
+    for pid, log in list(writers(stack.var)):
+        if log.stem == "party2":
+            os.kill(pid, signal.SIGKILL)
+    # Prints the id only when all four receipts are in.
+    dataset = stack.upload("provider2", codebook("exact", title="killed meanwhile"), tables[1])
+    with stack.client("analyst") as client:
+        seen = client.get(f"datasets/{dataset}/").json()
+    assert seen["state"] == "READY"
+    assert sorted(receipt["party"] for receipt in seen["receipts"]) == [0, 1, 2, 3]
+    (statement,) = stack.ask("count()", [dataset], mode="exact")["statements"]
+    assert statement["groups"][0]["value"] == 1520
+
+
 def test_two_stacks_side_by_side_do_not_meet(stack, start):
     other = start("other").wait_ready()
     assert other.url != stack.url
