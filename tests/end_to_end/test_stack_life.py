@@ -103,6 +103,21 @@ def test_a_taken_port_is_one_line_and_exit_1(start):
     assert len(errors) == 1 and "cannot be used" in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REDIS_URL", "redis://127.0.0.1:1/0", "the Redis server did not answer"),
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none", "the database cannot be used"),
+    ],
+)
+def test_a_server_that_is_not_there_is_one_line_and_exit_1(start, name, value, said):
+    running = start(**{name: value})
+    code, _, errors = running.ended()
+    assert code == 1
+    assert len(errors) == 1 and said in errors[0]
+    assert left_behind(running.var, within=0) == []
+
+
 def test_a_second_stack_on_the_same_var_is_refused_in_one_line_and_harms_nothing(stack):
     second = Running(stack.var)
     code, _, errors = second.ended()
