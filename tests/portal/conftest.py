@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
+from portal.dispatch import BrokerDown
 from portal.keys import ensure_portal_key
 
 from .factories import Caller, Party
@@ -70,3 +71,27 @@ def unguarded(transactional_db):
 def as_(db):
     """`as_("analyst").get("queries/")`."""
     return Caller
+
+
+class Recorder:
+    """A sender that keeps what it was told; while `down` it fails like a broker."""
+
+    def __init__(self):
+        self.sent = []
+        self.down = False
+
+    def __getattr__(self, name):
+        def keep(*args):
+            if self.down:
+                raise BrokerDown("ConnectionError")
+            self.sent.append((name, *args))
+
+        return keep
+
+    def of(self, name):
+        return [entry[1:] for entry in self.sent if entry[0] == name]
+
+
+@pytest.fixture
+def sender():
+    return Recorder()
