@@ -7,6 +7,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
 
+from portal.dispatch import BrokerDown
 from portal.keys import ensure_portal_key
 
 from .factories import Caller, Party
@@ -83,3 +84,27 @@ def unguarded(transactional_db):
 def as_(db):
     """`as_("analyst").get("queries/")`."""
     return Caller
+
+
+class Recorder:
+    """A sender that keeps what it was told; while `down` it fails like a broker."""
+
+    def __init__(self):
+        self.sent = []
+        self.down = False
+
+    def __getattr__(self, name):
+        def keep(*args):
+            if self.down:
+                raise BrokerDown("ConnectionError")
+            self.sent.append((name, *args))
+
+        return keep
+
+    def of(self, name):
+        return [entry[1:] for entry in self.sent if entry[0] == name]
+
+
+@pytest.fixture
+def sender():
+    return Recorder()
