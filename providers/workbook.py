@@ -34,7 +34,7 @@ def is_workbook(content: bytes, file: str, report: Report) -> bool:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
             names = {member.filename for member in members}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    except (zipfile.BadZipFile, RuntimeError, ValueError, OSError):  # unknown compression is a RuntimeError
         report.error("not_csv", "the file is a damaged zip archive, not a table", remedy, file=file)
         return False
     unpacked = sum(member.file_size for member in members)
