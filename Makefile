@@ -31,7 +31,7 @@ up: .venv/.runtime
 
 # By file: what one test of a module leaves for the next (processes, tables) is in one process only.
 test: .venv/.dev
-	@.venv/bin/python -m pytest -n 2 --dist loadfile -q -rs -m "not nightly" $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -rs -m "not nightly" $(ARGS)
 
 lint: .venv/.dev
 	@.venv/bin/python -m ruff check .

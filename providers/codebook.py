@@ -103,6 +103,7 @@ class Reading:
                 'remove duplicate rows, or add "reduce": {"how": "only"} with a "where" that leaves one, or '
                 '"first" with "orderBy", "min", "max", "any", "all" or "count"',
             )
+            self._every_value(np.flatnonzero(patient >= 0))
             return None
         alive: Mask | None = patient >= 0
         for setting, predicate in (
@@ -190,21 +191,10 @@ class Reading:
                 '"reduce" is "only", and several rows of one patient remain',
                 'narrow "where" or reduce.where, or choose another "how"',
             )
+            self._every_value(rows)
             return None
         texts = joined.texts(item.source)
-        values: dict[int, Decimal] = {}
-        wrong: dict[Unreadable, list[int]] = {}
-        for u in np.unique(texts.index[rows]):
-            value = self._value(texts.distinct[u])
-            if isinstance(value, Unreadable):
-                wrong.setdefault(value, []).append(u)
-            elif value is not None:
-                values[u] = value
-        if item.out_of_range == "missing" and UNKNOWN_LEVEL in wrong:
-            bad = wrong.pop(UNKNOWN_LEVEL)
-            self._complain(rows[np.isin(texts.index[rows], bad)], UNKNOWN_MISSING, "warning")
-        for reason, bad in wrong.items():
-            self._complain(rows[np.isin(texts.index[rows], bad)], reason)
+        values, wrong = self._read(rows)
         has = np.zeros(len(texts.distinct), dtype=bool)
         has[list(values)] = True
         rows = rows[has[texts.index[rows]]]
@@ -222,19 +212,47 @@ class Reading:
                 return None
             ranks.append(ordered)
         chosen = choose(rows, joined.patient, self.study.patients, *ranks)
-        if wrong:
-            return None
-        coded = np.zeros(len(texts.distinct), dtype=np.int64)
-        for u, value in values.items():
-            coded[u] = code_in(item, value)
-        self._say_comma(texts.distinct[u] for u in values)
         present = chosen != NO_ROW
         codes = np.zeros(self.study.patients, dtype=np.int64)
-        codes[present] = coded[texts.index[chosen[present]]]
+        codes[present] = self._coded(values)[texts.index[chosen[present]]]
         exact: Exact | None = None
         if self.keep:
             exact = [values[texts.index[row]] if row != NO_ROW else None for row in chosen]
-        return self._ranged(codes, present, chosen, exact)
+        column = self._ranged(codes, present, chosen, exact)
+        return None if wrong else column
+
+    def _every_value(self, rows: Codes) -> None:
+        """Complain of every row's value where it is unclear which row counts: all problems in one report."""
+        texts = self.joined.texts(self.item.source)
+        values, _ = self._read(rows)
+        rows = rows[np.isin(texts.index[rows], list(values))]
+        self._ranged(self._coded(values)[texts.index[rows]], np.ones(len(rows), dtype=bool), rows, None)
+
+    def _coded(self, values: dict[int, Decimal]) -> Codes:
+        """The code of each distinct text of the column that has a value."""
+        coded = np.zeros(len(self.joined.texts(self.item.source).distinct), dtype=np.int64)
+        for u, value in values.items():
+            coded[u] = code_in(self.item, value)
+        return coded
+
+    def _read(self, rows: Codes) -> tuple[dict[int, Decimal], bool]:
+        """The value of each distinct text at `rows`, and whether any was wrong: those are in the report."""
+        item, texts = self.item, self.joined.texts(self.item.source)
+        values: dict[int, Decimal] = {}
+        wrong: dict[Unreadable, list[int]] = {}
+        for u in np.unique(texts.index[rows]):
+            value = self._value(texts.distinct[u])
+            if isinstance(value, Unreadable):
+                wrong.setdefault(value, []).append(u)
+            elif value is not None:
+                values[u] = value
+        if item.out_of_range == "missing" and UNKNOWN_LEVEL in wrong:
+            bad = wrong.pop(UNKNOWN_LEVEL)
+            self._complain(rows[np.isin(texts.index[rows], bad)], UNKNOWN_MISSING, "warning")
+        for reason, bad in wrong.items():
+            self._complain(rows[np.isin(texts.index[rows], bad)], reason)
+        self._say_comma(texts.distinct[u] for u in values)
+        return values, bool(wrong)
 
     def _say_comma(self, texts: Iterable[str]) -> None:
         item = self.item

@@ -23,7 +23,7 @@ class Transport(Protocol):
     - the caller may reuse a frame's buffer as soon as `push` or `exchange` returns;
     - `pull` returns exactly `count` frames and leaves the rest with the carrier, or raises
       ProtocolAbort("timeout") after `timeout` seconds; what it took before is gone: a session is never resumed;
-    - a cancelled session raises ProtocolAbort("cancelled") within about two seconds, also in the middle of a wait;
+    - a cancelled session raises ProtocolAbort("cancelled") within about a second, also in the middle of a wait;
     - a failing carrier raises ProtocolAbort("timeout"): it is a peer's silence, and nothing is sent twice;
     - `close` deletes what nobody read of the frames for this party, leaves what this party
       pushed, and is harmless when repeated; after it this end raises ProtocolAbort("cancelled").

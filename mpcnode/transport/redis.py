@@ -23,7 +23,7 @@ from redis.retry import Retry
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.transport.base import Frame, Watch
 
-BLOCK = 1.0  # longest wait of one pipeline, seconds: a cancelled session is noticed between two
+BLOCK = 0.5  # longest wait of one pipeline, seconds: a cancelled session is noticed between two
 SOCKET_TIMEOUT = 20.0  # above the waits of one pipeline
 EXPIRE = 900  # seconds a list outlives its last push: longer than a job may run
 SHORTEST = 0.01  # Redis reads a BLPOP time-out of 0 as "for ever"

@@ -103,6 +103,21 @@ def test_a_taken_port_is_one_line_and_exit_1(start):
     assert len(errors) == 1 and "cannot be used" in errors[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REDIS_URL", "redis://127.0.0.1:1/0", "the Redis server did not answer"),
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none", "the database cannot be used"),
+    ],
+)
+def test_a_server_that_is_not_there_is_one_line_and_exit_1(start, name, value, said):
+    running = start(**{name: value})
+    code, _, errors = running.ended()
+    assert code == 1
+    assert len(errors) == 1 and said in errors[0]
+    assert left_behind(running.var, within=0) == []
+
+
 def test_a_second_stack_on_the_same_var_is_refused_in_one_line_and_harms_nothing(stack):
     second = Running(stack.var)
     code, _, errors = second.ended()
@@ -193,6 +208,20 @@ def test_a_party_killed_in_the_middle_of_a_query_makes_a_new_attempt_and_one_rel
     assert line["spent"] in ("0.400000", "0.800000")
     assert len(answer.json()["signatures"]) in (3, 4)
     assert any(f"party {party} ended" in line for line in stack.lines) == leader_too
+
+
+def test_a_party_killed_while_a_table_comes_in_signs_its_receipt_when_it_is_back(stack, tables):
+    for pid, log in list(writers(stack.var)):
+        if log.stem == "party2":
+            os.kill(pid, signal.SIGKILL)
+    # Prints the id only when all four receipts are in.
+    dataset = stack.upload("provider2", codebook("exact", title="killed meanwhile"), tables[1])
+    with stack.client("analyst") as client:
+        seen = client.get(f"datasets/{dataset}/").json()
+    assert seen["state"] == "READY"
+    assert sorted(receipt["party"] for receipt in seen["receipts"]) == [0, 1, 2, 3]
+    (statement,) = stack.ask("count()", [dataset], mode="exact")["statements"]
+    assert statement["groups"][0]["value"] == 1520
 
 
 def test_two_stacks_side_by_side_do_not_meet(stack, start):

@@ -4,8 +4,10 @@ import json
 
 import pytest
 from django.core.cache import cache
+from django.core.management import call_command
 from django.db import connection
 
+from portal.dispatch import BrokerDown
 from portal.keys import ensure_portal_key
 
 from .factories import Caller, Party
@@ -57,16 +59,52 @@ def crew(local, settings):
 def unguarded(transactional_db):
     """A test with transactions of its own empties the tables afterwards, which their triggers forbid.
 
-    Such tests run last, so the triggers need not come back.
+    So they go for this test alone, and come back over empty tables.
     """
+    if connection.vendor == "postgresql":
+        question = "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+    else:
+        question = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
     with connection.cursor() as cursor:
-        for table in GUARDED:
-            on = f" ON {table}" if connection.vendor == "postgresql" else ""
-            for verb in ("update", "delete"):
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}{on}")
+        cursor.execute(question)
+        triggers = {name: sql for name, sql in cursor.fetchall() if name.startswith(tuple(GUARDED))}
+        for name in triggers:
+            table = name.rpartition("_no_")[0]
+            cursor.execute(
+                f"DROP TRIGGER {name}" + (f" ON {table}" if connection.vendor == "postgresql" else "")
+            )
+    yield
+    call_command("flush", interactive=False, verbosity=0)
+    with connection.cursor() as cursor:
+        for sql in triggers.values():
+            cursor.execute(sql)
 
 
 @pytest.fixture
 def as_(db):
     """`as_("analyst").get("queries/")`."""
     return Caller
+
+
+class Recorder:
+    """A sender that keeps what it was told; while `down` it fails like a broker."""
+
+    def __init__(self):
+        self.sent = []
+        self.down = False
+
+    def __getattr__(self, name):
+        def keep(*args):
+            if self.down:
+                raise BrokerDown("ConnectionError")
+            self.sent.append((name, *args))
+
+        return keep
+
+    def of(self, name):
+        return [entry[1:] for entry in self.sent if entry[0] == name]
+
+
+@pytest.fixture
+def sender():
+    return Recorder()

@@ -14,32 +14,9 @@ from portal.queries.models import Attempt, Query
 from portal.registry.models import Dataset, PartyState, Receipt
 
 from . import factories
+from .conftest import Recorder
 
 pytestmark = pytest.mark.django_db
-
-
-class Recorder:
-    """A sender that keeps what it was told; while `down` it fails like a broker."""
-
-    def __init__(self):
-        self.sent = []
-        self.down = False
-
-    def __getattr__(self, name):
-        def keep(*args):
-            if self.down:
-                raise BrokerDown("ConnectionError")
-            self.sent.append((name, *args))
-
-        return keep
-
-    def of(self, name):
-        return [entry[1:] for entry in self.sent if entry[0] == name]
-
-
-@pytest.fixture
-def sender():
-    return Recorder()
 
 
 @pytest.fixture(autouse=True)

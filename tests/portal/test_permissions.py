@@ -39,6 +39,7 @@ TABLE = {
     ("api:approve", "post"): [401, 403, 403, 403, 403, 200, 403, 401, 401],
     ("api:refuse", "post"): [401, 403, 403, 403, 403, 400, 403, 401, 401],
     ("api:withdraw", "post"): [401, 403, 403, 200, 404, 403, 403, 401, 401],
+    ("api:cancel", "post"): [401, 403, 403, 409, 404, 409, 403, 401, 401],  # it does not run yet
     ("api:result", "get"): [401, 403, 404, 202, 404, 202, 202, 401, 401],
     ("api:parties", "get"): OPEN,
     ("api:reports", "post"): [400] * 9,
@@ -76,6 +77,7 @@ def address(name, query, dataset):
         "api:approve": [query.pk],
         "api:refuse": [query.pk],
         "api:withdraw": [query.pk],
+        "api:cancel": [query.pk],
         "api:result": [query.pk],
         "api:reports": [0],
         "api:party-dataset": [0, dataset.pk],

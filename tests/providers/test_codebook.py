@@ -452,3 +452,15 @@ def test_planes_refuse_more_patients_than_fit(tmp_path):
     assert np.count_nonzero(to_planes(encoded, [("", "valid")], 2)) == 1
     with pytest.raises(ValueError, match="capacity"):
         to_planes(encoded, [("", "valid")], 1)
+
+
+def test_doubled_patients_and_unreadable_values_hide_no_other_problem(tmp_path):
+    _, report = run(tmp_path, [AGE], "id,age\n1,20\n1,bad\n2,500\n3,worse\n")
+    assert found(report) == [
+        ("several_rows", "a.csv", 3, "age"),
+        ("not_a_number", "a.csv", 3, "age"),
+        ("not_a_number", "a.csv", 5, "age"),
+        ("out_of_range", "a.csv", 4, "age"),
+    ]
+    _, report = run(tmp_path, [AGE], "id,age\n1,bad\n2,500\n")
+    assert found(report) == [("not_a_number", "a.csv", 2, "age"), ("out_of_range", "a.csv", 3, "age")]

@@ -177,6 +177,26 @@ def test_a_killed_child_costs_an_attempt_and_never_a_second_answer(stage):
     assert {r["attempt"] for r in world.portal.said("result")[answered:]} == {2}
 
 
+def test_a_cancelled_attempt_ends_while_the_parties_wait_and_is_not_paid(stage):
+    """Party 3 never comes; the portal's word ends the wait of the others long before their time-out."""
+    world, workers = stage
+    order = world.order("count()", mode="exact", number=4)
+    world.portal.envelopes[QUERY] = world.envelope(order)
+    workers.send("workers.run", [0, 1, 2], query=QUERY, attempt=1)
+    until(lambda: len([s for s in world.portal.said("started") if s["order_hash"] == order.hash]) == 3)
+    client = redis.Redis.from_url(workers.url)
+    client.set(f"cancel:{QUERY}", "1", ex=60)
+
+    def ended():
+        return [a for a in world.portal.said("abort") if a["order_hash"] == order.hash]
+
+    until(lambda: len(ended()) == 3, "three parties stop")
+    assert "cancelled" in {a["code"] for a in ended()} <= {"cancelled", "peer_aborted"}
+    assert not any(a["ready"] for a in ended())
+    client.delete(f"cancel:{QUERY}")
+    client.close()
+
+
 def test_a_message_that_is_no_json_or_no_task_of_ours_changes_nothing(stage):
     world, workers = stage
     app = Celery(broker=workers.url, set_as_current=False)

@@ -1,4 +1,4 @@
-"""Questions: preview, submit, look, decide, withdraw, read the answer."""
+"""Questions: preview, submit, look, decide, withdraw, cancel, read the answer."""
 
 # mypy: disable-error-code="type-arg"
 
@@ -133,7 +133,7 @@ class QueryDetail(generics.RetrieveAPIView):
 
 
 class _Decision(APIView, ABC):
-    """Shared by approve, refuse and withdraw: find the query, act, show it."""
+    """Shared by approve, refuse, withdraw and cancel: find the query, act, show it."""
 
     permission_classes = [ByRole]
 
@@ -176,6 +176,15 @@ class Withdraw(_Decision):
 
     def act(self, query: Query, user: Any, reason: str) -> None:
         actions.withdraw(query=query, by=user, reason=reason)
+
+
+class Cancel(_Decision):
+    """A running query is stopped: it ends ABORTED with the code "cancelled" and nothing of it is released."""
+
+    roles = {"POST": frozenset({Role.ANALYST, Role.OPERATOR})}
+
+    def act(self, query: Query, user: Any, reason: str) -> None:
+        actions.cancel(query=query, by=user, reason=reason)
 
 
 class ResultView(APIView):

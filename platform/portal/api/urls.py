@@ -54,6 +54,7 @@ urlpatterns = [
     path("queries/<uuid:pk>/approve/", query_views.Approve.as_view(), name="approve"),
     path("queries/<uuid:pk>/refuse/", query_views.Refuse.as_view(), name="refuse"),
     path("queries/<uuid:pk>/withdraw/", query_views.Withdraw.as_view(), name="withdraw"),
+    path("queries/<uuid:pk>/cancel/", query_views.Cancel.as_view(), name="cancel"),
     path("queries/<uuid:pk>/result/", query_views.ResultView.as_view(), name="result"),
     path("parties/", party_views.Parties.as_view(), name="parties"),
     path("parties/<small:party>/reports/", party_views.Reports.as_view(), name="reports"),

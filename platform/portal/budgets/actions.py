@@ -115,12 +115,12 @@ def give_back(*, query: UUID, attempts: Iterable[int]) -> None:
                 _add(line, Kind.RETURNED)
 
 
-def give_back_unsettled(*, query: UUID) -> None:
-    """Return every attempt of a query that was neither spent nor returned."""
+def give_back_unsettled(*, query: UUID, but: int | None = None) -> None:
+    """Return every attempt of a query that was neither spent nor returned, except number `but`."""
     lines = Line.objects.filter(query=query)
     settled = set(lines.exclude(kind=Kind.RESERVED).values_list("attempt", flat=True))
     reserved = set(lines.filter(kind=Kind.RESERVED).values_list("attempt", flat=True))
-    give_back(query=query, attempts=sorted(reserved - settled))
+    give_back(query=query, attempts=sorted(reserved - settled - {but}))
 
 
 def charged(query: UUID, dataset: str) -> int:

@@ -1,9 +1,10 @@
-"""What people do to a query: submit, approve, refuse, withdraw. Each is one transaction."""
+"""What people do to a query: submit, approve, refuse, withdraw, cancel. Each is one transaction."""
 
 import json
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +19,9 @@ from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
 from portal.accounts.models import Role, User
 from portal.budgets import actions as budgets
+from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.keys import portal_sign
-from portal.queries import release
+from portal.queries import attempts, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
@@ -98,8 +100,8 @@ def approve(*, query: Query, by: User, reason: str = "") -> None:
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
         _check_again(query, datasets)
-        attempts = _reserve(query, [d.pk for d in datasets])
-        _sign(query, datasets, attempts=attempts, by=by.username, reason=reason)
+        covered = _reserve(query, [d.pk for d in datasets])
+        _sign(query, datasets, attempts=covered, by=by.username, reason=reason)
         move(
             query,
             State.APPROVED,
@@ -126,6 +128,34 @@ def withdraw(*, query: Query, by: User, reason: str = "") -> None:
     with transaction.atomic():
         move(query, State.WITHDRAWN, by=by.username, reason=reason.strip()[:LONGEST_REASON])
         budgets.give_back_unsettled(query=query.pk)
+
+
+def cancel(*, query: Query, by: User, reason: str = "", sender: Sender | None = None) -> None:
+    """A running query ends ABORTED now, whatever parties still say; they are told to stop.
+
+    The attempt under way keeps its reservation until the parties' last words say whether a READY may have
+    left (`attempts.settle_cancelled`); what no attempt has used returns at once. Should the broker be down,
+    the dispatcher tells the parties.
+    Raises  NotAllowed unless `by` asked or is an operator; IllegalMove unless it runs.
+    """
+    if query.analyst_id != by.pk and by.role != Role.OPERATOR:
+        raise NotAllowed("only who asked, or an operator, may cancel")
+    with transaction.atomic():
+        query = Query.objects.select_for_update().get(pk=query.pk)
+        if query.state in (State.SUBMITTED, State.APPROVED):
+            raise IllegalMove(f"a query that is {query.state} does not run yet: it can be withdrawn")
+        attempt = attempts.running_attempt(query)
+        budgets.give_back_unsettled(query=query.pk, but=attempt.number if attempt else None)
+        move(
+            query,
+            State.ABORTED,
+            by=by.username,
+            reason=reason.strip()[:LONGEST_REASON] or f"cancelled by {by.username}",
+            code=attempts.CANCELLED,
+        )
+    if attempt is not None:
+        with suppress(BrokerDown):
+            (sender or CelerySender()).cancel(str(query.pk), attempt.number)
 
 
 def signed_by_portal(query: Query) -> dict[str, Any]:
@@ -165,15 +195,15 @@ def _check_again(query: Query, datasets: list[Dataset]) -> None:
 def _reserve(query: Query, datasets: list[str]) -> int:
     """Reserve as many attempts as the budgets cover, at most FOURFOLD_MAX_ATTEMPTS; how many that is."""
     most = budgets.affordable_attempts(datasets, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
-    for attempts in range(max(1, most), 0, -1):
+    for number in range(max(1, most), 0, -1):
         try:
             with transaction.atomic():
                 budgets.reserve(
-                    query=query.pk, datasets=datasets, micro_epsilon=query.micro_epsilon, attempts=attempts
+                    query=query.pk, datasets=datasets, micro_epsilon=query.micro_epsilon, attempts=number
                 )
-            return attempts
+            return number
         except budgets.BudgetExhausted:
-            if attempts == 1:
+            if number == 1:
                 raise
     raise AssertionError("unreachable: the last attempt is reserved or refused")
 

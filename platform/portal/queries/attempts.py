@@ -4,7 +4,7 @@ Everything is decided from rows, so a dispatcher that was killed continues where
 """
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -19,6 +19,7 @@ from portal.registry import parties
 from portal.registry.models import PARTIES, Dataset
 
 DISPATCHER = "dispatcher"
+CANCELLED = "cancelled"
 
 
 def begin(query: Query) -> Attempt | None:
@@ -51,7 +52,11 @@ def begin_next(query: Query, now: datetime) -> Attempt | None:
     waited = (now - last.ended_at).total_seconds()
     if not parties.fresh(now) and waited < settings.FOURFOLD_PARTY_WAIT:
         return None
-    return Attempt.objects.create(query=query, number=last.number + 1)
+    with transaction.atomic():
+        # Cancelled in this moment: then no attempt follows.
+        if not Query.objects.select_for_update().filter(pk=query.pk, state=State.RUNNING).exists():
+            return None
+        return Attempt.objects.create(query=query, number=last.number + 1)
 
 
 def tend(attempt: Attempt, now: datetime | None = None) -> None:
@@ -59,6 +64,9 @@ def tend(attempt: Attempt, now: datetime | None = None) -> None:
     now = now or timezone.now()
     reports = list(attempt.reports.all())
     final = [r for r in reports if r.kind != ReportKind.STARTED]
+    if attempt.query.state != State.RUNNING:
+        settle_cancelled(attempt, reports, now)
+        return
     agreeing = release.agreeing(final)
     if agreeing:
         complete = len(final) == PARTIES or _age(agreeing[-1].time, now) >= settings.FOURFOLD_RELEASE_GRACE
@@ -80,6 +88,25 @@ def tend(attempt: Attempt, now: datetime | None = None) -> None:
         end(attempt, final)
 
 
+def settle_cancelled(attempt: Attempt, reports: list[Report], now: datetime) -> None:
+    """Settle the attempt of a cancelled query once all parties spoke, or none has for FOURFOLD_SETTLE_SECONDS.
+
+    Spent if a READY may have left: a party says so or signed a result, or it started and is silent still.
+    Nothing is released, whatever parties sign from here.
+    """
+    final = [r for r in reports if r.kind != ReportKind.STARTED]
+    spoke = {r.party for r in final}
+    event = attempt.query.events.last()
+    last_word = max([r.time for r in reports] + ([event.time] if event else []))
+    if len(spoke) < PARTIES and _age(last_word, now) < settings.FOURFOLD_SETTLE_SECONDS:
+        return
+    silent = {r.party for r in reports} - spoke
+    spent = bool(silent) or any(r.kind == ReportKind.RESULT or _ready(r) for r in final)
+    with transaction.atomic():
+        if _fail(attempt, CANCELLED, final):
+            _settle(attempt, spent=spent)
+
+
 def end(attempt: Attempt, final: list[Report], *, code: str = "") -> None:
     """The attempt failed: settle its reservation, then allow another attempt or abort the query."""
     query = attempt.query
@@ -87,21 +114,9 @@ def end(attempt: Attempt, final: list[Report], *, code: str = "") -> None:
     results = [r for r in final if r.kind == ReportKind.RESULT]
     code = code or _code(refusals or final)
     with transaction.atomic():
-        ended = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.RUNNING).update(
-            state=AttemptState.FAILED, code=code, ended_at=timezone.now()
-        )
-        if not ended:
+        if not _fail(attempt, code, final):
             return
-        if results or any(_ready(r) for r in final):
-            budgets.spend(query=query.pk, attempt=attempt.number)
-        else:
-            budgets.give_back(query=query.pk, attempts=[attempt.number])
-        record(
-            "attempt failed",
-            by=DISPATCHER,
-            subject=f"query {query.pk}",
-            detail={"attempt": attempt.number, "code": code, "parties": [r.party for r in final]},
-        )
+        _settle(attempt, spent=bool(results) or any(_ready(r) for r in final))
         last = attempt.number >= query.order.max_attempts
         expired = query.order.expires < timezone.now().timestamp()
         if results:
@@ -159,6 +174,13 @@ def has_failed(attempt: Attempt) -> bool:
     return attempt.state == AttemptState.FAILED
 
 
+def cancelled() -> list[Attempt]:
+    """The attempts of cancelled queries that are not settled yet."""
+    return list(
+        Attempt.objects.filter(state=AttemptState.RUNNING, query__state=State.ABORTED).select_related("query")
+    )
+
+
 def in_flight() -> list[Query]:
     return list(Query.objects.filter(state=State.RUNNING).order_by("approved_at", "pk"))
 
@@ -174,6 +196,28 @@ def untold(attempt: Attempt, now: datetime) -> bool:
 
 def running_attempt(query: Query) -> Attempt | None:
     return query.attempts.filter(state=AttemptState.RUNNING).first()
+
+
+def _fail(attempt: Attempt, code: str, final: list[Report]) -> bool:
+    """The attempt is FAILED; False if somebody else ended it first."""
+    ended = Attempt.objects.filter(pk=attempt.pk, state=AttemptState.RUNNING).update(
+        state=AttemptState.FAILED, code=code, ended_at=timezone.now()
+    )
+    if ended:
+        record(
+            "attempt failed",
+            by=DISPATCHER,
+            subject=f"query {attempt.query_id}",
+            detail={"attempt": attempt.number, "code": code, "parties": [r.party for r in final]},
+        )
+    return bool(ended)
+
+
+def _settle(attempt: Attempt, *, spent: bool) -> None:
+    if spent:
+        budgets.spend(query=attempt.query_id, attempt=attempt.number)
+    else:
+        budgets.give_back(query=attempt.query_id, attempts=[attempt.number])
 
 
 def _age(then: datetime, now: datetime) -> float:

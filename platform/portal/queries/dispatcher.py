@@ -37,6 +37,10 @@ def tick(sender: Sender) -> None:
     """One look at everything: end or release attempts, tell parties, start what may start."""
     now = timezone.now()
     _tell_of_datasets(sender)
+    for stopping in attempts.cancelled():
+        # The key lives a minute and the broker may have been down: parties are told until they have spoken.
+        sender.cancel(str(stopping.query_id), stopping.number)
+        attempts.tend(stopping, now)
     running = attempts.in_flight()
     for query in running:
         try:
@@ -149,7 +153,8 @@ def _tend(query: Query, sender: Sender) -> None:
             # Whoever still waits for a party that refused or gave up waits for nothing.
             sender.cancel(str(query.pk), attempt.number)
         if attempts.is_running(attempt):
-            if attempts.untold(attempt, now):
+            # Of a query that was cancelled in this moment the next look takes care.
+            if attempts.is_in_flight(attempt.query) and attempts.untold(attempt, now):
                 _tell(attempt, sender)
             return
         query.refresh_from_db()

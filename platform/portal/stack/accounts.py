@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .parties import write_private
+from .surroundings import StackError
 
 CANCEL_SECONDS = 6
 # name: (role, organisation)
@@ -27,9 +28,14 @@ ACCOUNTS = {
 
 
 def migrate() -> None:
+    """Bring the tables up to date; StackError when the database cannot be used."""
     from django.core.management import call_command
+    from django.db.utils import Error
 
-    call_command("migrate", interactive=False, verbosity=0)
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except Error as wrong:
+        raise StackError(f"the database cannot be used: {str(wrong).strip().splitlines()[0]}") from None
 
 
 def portal_key(path: Path) -> dict[str, str]:

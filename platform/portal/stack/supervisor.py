@@ -79,6 +79,7 @@ class Stack:
 
     def start_redis(self) -> None:
         if self.redis.admin:
+            valkey.wait_for(self.redis.admin, seconds=5)
             return
         child, self.redis = valkey.server(
             self.place.var / "valkey",
