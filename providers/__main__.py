@@ -23,6 +23,7 @@ from providers import bundle, keys
 from providers.codebook import Encoded, encode
 from providers.planes import to_planes
 from providers.report import ProviderError, Report, TableRejected
+from providers.study import sheets_of
 from providers.suspicion import suspect_values
 from providers.table import read_table
 from providers.upload import Portal, connect, upload
@@ -139,8 +140,9 @@ def show_keys(options: argparse.Namespace) -> int:
 
 def read_study(schema: Schema, files: Sequence[str], report: Report) -> Encoded | None:
     """Every file read and encoded, with everything that is wrong or suspicious in the report."""
-    tables = [table for path in files if (table := read_table(path, report)) is not None]
-    if len(tables) < len(files):
+    wanted = [(path, sheet) for path in files for sheet in sheets_of(schema, Path(path).name)]
+    tables = [table for path, sheet in wanted if (table := read_table(path, report, sheet)) is not None]
+    if len(tables) < len(wanted):
         return None  # with a file less, all further complaints would be about its absence
     encoded = encode(schema, tables, report)
     suspect_values(schema, encoded, report)

@@ -1,32 +1,30 @@
 """Raw texts to one code per patient and field, as the codebook says, or a report of why not.
 
-The order is fixed: text, missingValues, recodes, where, reduce, rounding, range. Every distinct text is
-interpreted once and exactly; every complaint names file, line and column, the rule and a remedy, never the
+The order is fixed: text, missingValues, recodes, where, reduce, derive, cut or rounding, range. Every distinct
+text is interpreted once and exactly; every complaint names file, line and column, the rule and a remedy, never the
 text. Public: the codebook. Hidden: everything that comes out of here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analytics.query.schema import Field, Schema
+from providers.derivation import derived, operands
 from providers.predicate import Where
+from providers.ranging import Codes, Column, Exact, Mask, code_in, ranged
 from providers.reduction import NO_ROW, choose, order_ranks, repeated, tally
 from providers.report import Report
 from providers.study import Joined, Study, join
 from providers.table import Table
-from providers.values import NOT_AN_INTEGER, Unreadable, code_of, is_whole, read_number
-
-Codes = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from providers.values import A_DATE, NOT_AN_INTEGER, Unreadable, is_whole, read_days, read_number, with_point
 
 WHOLE = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
 UNKNOWN_LEVEL = Unreadable(
@@ -39,14 +37,6 @@ UNKNOWN_MISSING = Unreadable(
     "the text is no level of this field and counts as missing",
     'check that it is none; list it in "missingValues" to silence this',
 )
-
-
-@dataclass(frozen=True)
-class Column:
-    """One field of all patients: codes and presence, (patients,) each; a missing code is 0."""
-
-    codes: Codes = field(repr=False)
-    present: Mask = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -64,12 +54,17 @@ def encode(schema: Schema, tables: Sequence[Table], report: Report) -> Encoded:
     """
     study = join(schema, tables, report)
     columns: dict[str, Column] = {}
+    needed = operands(schema)
     for item in schema.fields:
-        if item.name in study.place:
-            reading = Reading(schema, item, study.place[item.name], study, report)
-            column = reading.column()
-            if column is not None:
-                columns[item.name] = column
+        keep = item.name in needed and item.kind == "number"
+        if item.derive is not None:
+            column = derived(item, schema, columns, report, keep=keep)
+        elif item.name in study.place:
+            column = Reading(schema, item, study.place[item.name], study, report, keep).column()
+        else:
+            column = None
+        if column is not None:
+            columns[item.name] = column
     return Encoded(study.patients, columns)
 
 
@@ -82,6 +77,11 @@ class Reading:
     joined: Joined
     study: Study
     report: Report
+    keep: bool  # the exact values too: other fields are derived from this one
+
+    @property
+    def decimal(self) -> str:
+        return self.item.decimal_char or self.joined.table.decimal
 
     def column(self) -> Column | None:
         """The field's codes, or None where the report says why there are none."""
@@ -139,11 +139,13 @@ class Reading:
 
     def _raw_meaning(self, header: str, text: str) -> str | None:
         """What a `where` reads: the raw text, or nothing."""
-        return None if text in self._missing_in[header] else text
+        return None if text in self._missing_in[header] else with_point(text, self.decimal)
 
     def _tested_meaning(self, header: str, text: str) -> str | None:
         """What a `test` reads: of the field's own column the recoded text, of any other the raw one."""
-        return self._meaning(text) if header == self.item.source else self._raw_meaning(header, text)
+        if header != self.item.source or text not in self.item.recodes:
+            return self._raw_meaning(header, text)
+        return self._meaning(text)
 
     # -- the value of each distinct text -----------------------------------------------------------------
 
@@ -153,12 +155,17 @@ class Reading:
             return None
         return self.item.recodes.get(text, text)
 
-    def _value(self, text: str) -> Decimal | Unreadable:
-        """A meaning as a number: the number itself, or the position of its level."""
-        item = self.item
-        if item.kind == "category":
-            return level_of(item, text)
-        number = read_number(text)
+    def _value(self, text: str) -> Decimal | Unreadable | None:
+        """A text as a number: the number itself, or the position of its level; None is missing."""
+        item, meaning = self.item, self._meaning(text)
+        if meaning is None:
+            return None
+        if not item.reads_number:
+            return level_of(item, meaning)
+        # What the codebook writes has a point, whatever the file's own numbers have.
+        number = read_number(meaning, "." if text in item.recodes else self.decimal)
+        if number is A_DATE and item.since is not None:
+            return read_days(meaning, item.since)
         if item.type == "integer" and isinstance(number, Decimal) and not is_whole(number):
             return NOT_AN_INTEGER
         return number
@@ -208,7 +215,10 @@ class Reading:
         present = chosen != NO_ROW
         codes = np.zeros(self.study.patients, dtype=np.int64)
         codes[present] = self._coded(values)[texts.index[chosen[present]]]
-        column = self._ranged(codes, present, chosen)
+        exact: Exact | None = None
+        if self.keep:
+            exact = [values[texts.index[row]] if row != NO_ROW else None for row in chosen]
+        column = self._ranged(codes, present, chosen, exact)
         return None if wrong else column
 
     def _every_value(self, rows: Codes) -> None:
@@ -216,13 +226,13 @@ class Reading:
         texts = self.joined.texts(self.item.source)
         values, _ = self._read(rows)
         rows = rows[np.isin(texts.index[rows], list(values))]
-        self._ranged(self._coded(values)[texts.index[rows]], np.ones(len(rows), dtype=bool), rows)
+        self._ranged(self._coded(values)[texts.index[rows]], np.ones(len(rows), dtype=bool), rows, None)
 
     def _coded(self, values: dict[int, Decimal]) -> Codes:
         """The code of each distinct text of the column that has a value."""
         coded = np.zeros(len(self.joined.texts(self.item.source).distinct), dtype=np.int64)
         for u, value in values.items():
-            coded[u] = self._code(value)
+            coded[u] = code_in(self.item, value)
         return coded
 
     def _read(self, rows: Codes) -> tuple[dict[int, Decimal], bool]:
@@ -231,8 +241,7 @@ class Reading:
         values: dict[int, Decimal] = {}
         wrong: dict[Unreadable, list[int]] = {}
         for u in np.unique(texts.index[rows]):
-            meaning = self._meaning(texts.distinct[u])
-            value = None if meaning is None else self._value(meaning)
+            value = self._value(texts.distinct[u])
             if isinstance(value, Unreadable):
                 wrong.setdefault(value, []).append(u)
             elif value is not None:
@@ -242,7 +251,20 @@ class Reading:
             self._complain(rows[np.isin(texts.index[rows], bad)], UNKNOWN_MISSING, "warning")
         for reason, bad in wrong.items():
             self._complain(rows[np.isin(texts.index[rows], bad)], reason)
+        self._say_comma(texts.distinct[u] for u in values)
         return values, bool(wrong)
+
+    def _say_comma(self, texts: Iterable[str]) -> None:
+        item = self.item
+        undeclared = item.reads_number and item.decimal_char is None and self.joined.table.decimal == ","
+        if undeclared and any("," in text for text in texts):
+            self.report.warning(
+                "decimal_comma_read",
+                f"{item.name}: the file is separated by semicolons, and its commas are read as decimal points",
+                'declare "decimalChar": "," in the field to confirm it',
+                file=self.joined.table.file,
+                column=item.source,
+            )
 
     def _order(self, rows: Codes, header: str) -> Codes | None:
         file = self.joined.table.file
@@ -256,7 +278,9 @@ class Reading:
                 column=header,
             )
             return None
-        ranks = order_ranks(self.joined, header, rows, lambda text: self._raw_meaning(header, text) is None)
+        ranks = order_ranks(
+            self.joined, header, rows, lambda text: self._raw_meaning(header, text) is None, self.decimal
+        )
         if ranks is None:
             self.report.error(
                 "order_unclear",
@@ -277,8 +301,9 @@ class Reading:
         if how == "count":
             codes = np.zeros(patients, dtype=np.int64)
             for number in np.unique(having):
-                codes[having == number] = self._code(Decimal(int(number)))
-            return self._ranged(codes, np.ones(patients, dtype=bool), None)
+                codes[having == number] = code_in(item, Decimal(int(number)))
+            exact: Exact | None = [Decimal(int(number)) for number in having] if self.keep else None
+            return self._ranged(codes, np.ones(patients, dtype=bool), None, exact)
         assert item.reduce is not None and item.reduce.test is not None
         test = self._where(self._tested_meaning, "reduce.test").rows(item.reduce.test)
         if test is None:
@@ -297,48 +322,23 @@ class Reading:
 
     # -- rounding and range --------------------------------------------------------------------------------
 
-    @cached_property
-    def _codes(self) -> int:
-        return self.item.codes  # computed from fractions each time, and asked for once a value
-
-    def _code(self, value: Decimal) -> int:
-        """The code, or -1 below and `codes` above the declared range."""
-        item = self.item
-        if item.kind == "category":
-            return int(value)
-        assert item.minimum is not None and item.resolution is not None
-        return max(-1, min(code_of(value, item.minimum, item.resolution), self._codes))
-
-    def _ranged(self, codes: Codes, present: Mask, chosen: Codes | None) -> Column | None:
-        item = self.item
-        outside = present & ((codes < 0) | (codes >= self._codes))
-        if outside.any():
-            rows = chosen[outside] if chosen is not None else None
-            message = f"{int(outside.sum())} values of {item.name} lie outside minimum and maximum"
-            if item.out_of_range == "error":
-                reason = Unreadable(
-                    "out_of_range",
-                    "the value lies outside minimum and maximum",
-                    'correct it, widen the range, or set "outOfRange" to "clamp" or "missing"',
-                )
-                if rows is not None:
-                    self._complain(rows, reason)
-                else:
-                    self.report.error(reason.rule, message, reason.remedy, column=item.source)
-                return None
-            done = "moved to the nearest bound" if item.out_of_range == "clamp" else "missing"
-            place: dict[str, Any] = {"file": self.joined.table.file, "column": item.source}
-            if rows is not None:
-                place["line"] = self.joined.line(rows.min())
-            self.report.warning(
-                "clamped" if item.out_of_range == "clamp" else "out_of_range_missing",
-                f"{message} and are {done}",
-                "check that these are not errors of units or codes for missing",
-                **place,
+    def _ranged(
+        self, codes: Codes, present: Mask, chosen: Codes | None, exact: Exact | None
+    ) -> Column | None:
+        place: dict[str, Any] = {"file": self.joined.table.file, "column": self.item.source}
+        if chosen is None:
+            return ranged(
+                self.item, codes, present, exact, self.report, place=lambda outside: place, complain=None
             )
-            if item.out_of_range == "missing":
-                present = present & ~outside
-        return Column(np.where(present, np.clip(codes, 0, self._codes - 1), 0), present)
+        return ranged(
+            self.item,
+            codes,
+            present,
+            exact,
+            self.report,
+            place=lambda outside: place | {"line": self.joined.line(chosen[outside].min())},
+            complain=lambda outside, reason: self._complain(chosen[outside], reason),
+        )
 
 
 def level_of(item: Field, text: str) -> Decimal | Unreadable:

@@ -48,7 +48,9 @@ def tally(rows: Rows, patient: Rows, patients: int) -> Rows:
     return np.bincount(patient[rows], minlength=patients).astype(np.int64)
 
 
-def order_ranks(joined: Joined, header: str, rows: Rows, missing: Callable[[str], bool]) -> Rows | None:
+def order_ranks(
+    joined: Joined, header: str, rows: Rows, missing: Callable[[str], bool], decimal: str
+) -> Rows | None:
     """Ranks of an `orderBy` column at `rows`: as numbers if all are, else as ISO dates or times.
 
     Missing comes last. None if the texts are neither, for then their order would be a guess.
@@ -56,7 +58,7 @@ def order_ranks(joined: Joined, header: str, rows: Rows, missing: Callable[[str]
     texts = joined.texts(header)
     used = np.unique(texts.index[rows])
     present = [u for u in used if not missing(texts.distinct[u])]
-    numbers = {u: read_number(texts.distinct[u]) for u in present}
+    numbers = {u: read_number(texts.distinct[u], decimal) for u in present}
     keys: dict[int, object]
     if not any(isinstance(value, Unreadable) for value in numbers.values()):
         keys = dict(numbers)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from analytics.query.schema import Field, Schema
 from analytics.query.tree import normal_form
 from providers.report import Report
-from providers.table import Table
+from providers.table import Table, sheet_name
 
 Rows = NDArray[np.int64]
 
@@ -71,7 +71,11 @@ def join(schema: Schema, tables: Sequence[Table], report: Report) -> Study:
                 file=table.file,
             )
         by_name[table.file] = table
-    chosen = {item.name: _table_of(item, schema, list(by_name.values()), report) for item in schema.fields}
+    chosen = {
+        item.name: _table_of(item, schema, list(by_name.values()), report)
+        for item in schema.fields
+        if item.derive is None
+    }
     used = [t for t in by_name.values() if any(t is table for table in chosen.values())]
     for table in by_name.values():
         if not any(table is other for other in used):
@@ -97,6 +101,12 @@ def join(schema: Schema, tables: Sequence[Table], report: Report) -> Study:
     return Study(patients, files, place)
 
 
+def sheets_of(schema: Schema, file: str) -> list[str | None]:
+    """The sheets of a file that the codebook names, in its order; None is the first sheet, or no workbook."""
+    named = [item for item in schema.fields if item.file is not None and PurePath(item.file).name == file]
+    return list(dict.fromkeys(item.sheet for item in named)) or [None]
+
+
 def find_column(name: str, headers: Sequence[str]) -> str | None:
     """The header that a predicate's name means: itself, or the only one of the same normal form."""
     if name in headers:
@@ -114,6 +124,8 @@ def _table_of(item: Field, schema: Schema, tables: Sequence[Table], report: Repo
     place = {"column": item.source}
     if item.file is not None:
         wanted = PurePath(item.file).name
+        if item.sheet is not None:
+            wanted = sheet_name(wanted, item.sheet)
         named = [table for table in tables if table.file == wanted]
         if not named:
             report.error(

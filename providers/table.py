@@ -1,53 +1,54 @@
-"""One CSV file as raw text columns, every row with the line on which it begins.
+"""One file as raw text columns, every row with the line on which it begins, or its number.
 
 Nothing is interpreted here: "NA", "", "007" and "1,5" stay the texts they are until the codebook says what
-they mean. A file that is not plainly a comma-separated table in UTF-8 or Latin-1 is refused with the line
-where it stops being one. Limits are checked before anything is parsed. RFC 4180.
+they mean. What a file is follows from its first bytes, never from its name: text (CSV), an Excel workbook, a
+SAS transport file or data set, a Parquet file; anything else is refused by name. Limits are checked before
+anything is parsed.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import os
-import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from providers import delimited, parquet, sas7bdat, workbook, xport
+from providers.cells import column_of
+from providers.delimited import Record
+from providers.encoding import decode
+from providers.limits import MAX_CELL, MAX_COLUMNS, MAX_FILE_BYTES
 from providers.report import Report
 
-MAX_FILE_BYTES = 2**30
-MAX_COLUMNS = 4096
-MAX_CELL = 131_072  # characters; the csv module's own limit
-
 FOREIGN = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    gzip.compress(b"")[:2]: "a gzip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook, or one with a password",
+    b"\x1f\x8b": "a gzip archive",
     b"BZh": "a bzip2 archive",
     b"\xfd7zXZ": "an xz archive",
     b"7z\xbc\xaf": "a 7z archive",
-    b"PAR1": "a Parquet file",
-    b"SAS": "a SAS file",
-    b"HEADER RECORD*": "a SAS transport file",
+    b"(\xb5/\xfd": "a zstd archive",
     b"%PDF": "a PDF document",
+    b"$FL2": "an SPSS file",
+    b"<stata_dta>": "a Stata file",
 }
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
-DELIMITERS = {";": "semicolons", "\t": "tabs"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Raw text columns of one file, all of equal length; `lines[r]` is where row r begins in the file."""
+    """Raw text columns of one file, all of equal length.
+
+    `lines[r]` is where row r begins in the file: a line of text, a row of a sheet, the number of an
+    observation. `decimal` is the decimal point of the whole file, where that is certain.
+    """
 
     file: str
     columns: dict[str, NDArray[np.object_]] = field(repr=False)
     lines: NDArray[np.int64] = field(repr=False)
+    decimal: str = "."
 
     @property
     def rows(self) -> int:
@@ -58,20 +59,54 @@ class Table:
         return list(self.columns)
 
 
-def read_table(path: str | os.PathLike[str], report: Report) -> Table | None:
+def read_table(path: str | os.PathLike[str], report: Report, sheet: str | None = None) -> Table | None:
     """The table in a file; None where it cannot be read as one, which the report then explains."""
     file = Path(path).name
     content = _content(Path(path), file, report)
-    text = None if content is None else _text(content, file, report)
-    if text is None or _wrong_delimiter(text, file, report):
+    if content is None:
         return None
+    named = file if sheet is None else sheet_name(file, sheet)
+    if content.startswith(workbook.MAGIC):
+        if not workbook.is_workbook(content, file, report):
+            return None
+        return _from_records(named, workbook.records(content, named, sheet, report), report)
+    if sheet is not None:
+        report.error(
+            "sheet_missing", "the file is no workbook: it has no sheets", 'remove "sheet"', file=file
+        )
+        return None
+    if content.startswith((xport.MAGIC, xport.MAGIC_8)):
+        return _from_columns(file, xport.read_xport(content, file, report), report)
+    if content.startswith(sas7bdat.MAGIC):
+        return _from_columns(file, sas7bdat.read_sas7bdat(content, file, report), report)
+    if content.startswith(parquet.MAGIC):
+        return _from_columns(file, parquet.read_parquet(content, file, report), report)
+    for magic, name in FOREIGN.items():
+        if content.startswith(magic):
+            report.error(
+                "not_csv", f"the file is {name}, not a table", "export the table as CSV in UTF-8", file=file
+            )
+            return None
+    text = decode(content, file, report)
+    if text is None:
+        return None
+    delimiter = delimited.delimiter_of(text)
+    return _from_records(file, delimited.records(text, delimiter, file, report), report, delimiter)
+
+
+def sheet_name(file: str, sheet: str) -> str:
+    """What a table is called that is one named sheet of a workbook."""
+    return f"{file}[{sheet}]"
+
+
+def _from_records(file: str, records: Iterable[Record], report: Report, delimiter: str = ",") -> Table | None:
     before = len(report.errors)
     headers: list[str] | None = None
     rows: list[list[str]] = []
     lines: list[int] = []
     ragged: list[int] = []
     empty: list[int] = []
-    for line, cells in _records(text, file, report):
+    for line, cells in records:
         if headers is None:
             headers = [name.strip() for name in cells]
             if not _headers_hold(headers, line, file, report):
@@ -85,7 +120,7 @@ def read_table(path: str | os.PathLike[str], report: Report) -> Table | None:
             lines.append(line)
     if headers is None:
         if len(report.errors) == before:
-            report.error("empty_file", "the file is empty", "give a table with a header line", file=file)
+            _empty(file, report)
         return None
     report.lines(
         "ragged_row",
@@ -105,23 +140,48 @@ def read_table(path: str | os.PathLike[str], report: Report) -> Table | None:
     if len(report.errors) > before and not ragged:
         return None  # a quote swallowed the rest: what it hid cannot be checked
     if not rows:
-        report.error("no_rows", "there is a header but no row", "give at least one row", file=file, line=1)
+        _no_rows(file, report)
         return None
     columns = {
-        name: _column(values) for name, values in zip(headers, zip(*rows, strict=True), strict=True) if name
+        name: column_of(values) for name, values in zip(headers, zip(*rows, strict=True), strict=True) if name
     }
-    return Table(file, columns, np.array(lines, dtype=np.int64))
+    decimal = delimited.decimal_of(delimiter, columns.values())
+    table = Table(file, columns, np.array(lines, dtype=np.int64), decimal)
+    return table if _cells_hold(table, report) else None
 
 
-def _column(values: tuple[str, ...]) -> NDArray[np.object_]:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
+def _from_columns(
+    file: str, read: tuple[Sequence[str], Sequence[NDArray[np.object_]]] | None, report: Report
+) -> Table | None:
+    if read is None:
+        return None
+    headers, columns = [name.strip() for name in read[0]], read[1]
+    if not headers:
+        _empty(file, report)
+        return None
+    if not _headers_hold(headers, None, file, report):
+        return None
+    rows = len(columns[0])
+    if not rows:
+        _no_rows(file, report)
+        return None
+    named = {name: column for name, column in zip(headers, columns, strict=True) if name}
+    table = Table(file, named, np.arange(1, rows + 1))
+    return table if _cells_hold(table, report) else None
 
 
 def _content(path: Path, file: str, report: Report) -> bytes | None:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            report.error(
+                "unreadable",
+                "this is not a file: a stream has no size to check",
+                "save the table as a file",
+                file=file,
+            )
+            return None
+        if status.st_size > MAX_FILE_BYTES:
             report.error(
                 "file_too_large",
                 f"the file has more than {MAX_FILE_BYTES} bytes",
@@ -140,110 +200,31 @@ def _content(path: Path, file: str, report: Report) -> bytes | None:
         return None
 
 
-def _text(content: bytes, file: str, report: Report) -> str | None:
-    """Bytes to text: UTF-8, with or without BOM, else Latin-1; anything that is neither is named."""
-    if content.startswith(UTF16) or (len(content) > 1 and 0 in content[:2] and content[:2] != b"\0\0"):
-        report.error(
-            "encoding",
-            "the file is in UTF-16",
-            "save it as CSV in UTF-8 (Excel: 'CSV UTF-8 (comma delimited)')",
-            file=file,
-            line=1,
-        )
-        return None
-    for magic, name in FOREIGN.items():
-        if content.startswith(magic):
-            report.error(
-                "not_csv", f"the file is {name}, not CSV text", "export the table as CSV in UTF-8", file=file
-            )
-            return None
-    if (at := content.find(b"\0")) >= 0:
-        report.error(
-            "nul_byte",
-            "the file contains a NUL byte",
-            "export the table again as plain text; the file may be damaged",
-            file=file,
-            line=_line_of(content, at),
-        )
-        return None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as wrong:
-        bad = wrong.start + (3 if content.startswith(b"\xef\xbb\xbf") else 0)
-    # Every byte string is Latin-1, so a file that is nearly UTF-8, or uses the control codes that
-    # Windows-1252 and Shift-JIS put letters on, is refused rather than read as other letters.
-    control = re.search(rb"[\x80-\x9f]", content)
-    half_utf8 = content.startswith(b"\xef\xbb\xbf") or re.search(rb"[\xc3-\xf4][\x80-\xbf]", content[:bad])
-    if control or half_utf8:
-        report.error(
-            "encoding",
-            "the text is neither UTF-8 nor Latin-1",
-            "save it as CSV in UTF-8",
-            file=file,
-            line=_line_of(content, bad if half_utf8 or not control else control.start()),
-        )
-        return None
-    report.warning(
-        "encoding",
-        "the text is not UTF-8 and is read as Latin-1",
-        "save it as UTF-8 if letters with accents come out wrong",
-        file=file,
-        line=_line_of(content, bad),
-    )
-    return content.decode("latin-1")
+def _empty(file: str, report: Report) -> None:
+    report.error("empty_file", "the file is empty", "give a table with a header line", file=file)
 
 
-def _line_of(content: bytes, at: int) -> int:
-    head = content[:at]
-    return head.count(b"\n") + head.count(b"\r") - head.count(b"\r\n") + 1
+def _no_rows(file: str, report: Report) -> None:
+    report.error("no_rows", "there is a header but no row", "give at least one row", file=file, line=1)
 
 
-def _wrong_delimiter(text: str, file: str, report: Report) -> bool:
-    """Recognise a header that is separated by something other than commas."""
-    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n", 1)[0].split("\r", 1)[0])
-    for delimiter, name in DELIMITERS.items():
-        if header.count(delimiter) > header.count(","):
-            report.error(
-                "delimiter",
-                f"the cells are separated by {name}",
-                "save the table as comma-separated values, with a point in decimal numbers",
-                file=file,
-                line=1,
-            )
-            return True
-    return False
-
-
-def _records(text: str, file: str, report: Report) -> Iterator[tuple[int, list[str]]]:
-    """(first line, cells) of every record; a quoting error ends them and is reported where it begins."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    begin = 1
-    try:
-        for cells in reader:
-            if cells:
-                yield begin, cells
-            begin = reader.line_num + 1
-    except csv.Error as wrong:
-        place = {"file": file, "line": begin}
-        if "field larger" in str(wrong):
+def _cells_hold(table: Table, report: Report) -> bool:
+    for name, column in table.columns.items():
+        long = [row for row, text in enumerate(column) if len(text) > MAX_CELL]
+        if long:
             report.error(
                 "cell_too_long",
                 f"a cell has more than {MAX_CELL} characters",
-                "look for a quote that is never closed, or leave that column out",
-                **place,
+                "leave that column out",
+                file=table.file,
+                line=int(table.lines[long[0]]),
+                column=name,
             )
-        elif "unexpected end" in str(wrong):
-            report.error("unclosed_quote", "a quote is opened and never closed", "close the quote", **place)
-        else:
-            report.error(
-                "quoting",
-                "text follows a closing quote",
-                "double the quotes inside a quoted cell",
-                **place,
-            )
+            return False
+    return True
 
 
-def _headers_hold(headers: list[str], line: int, file: str, report: Report) -> bool:
+def _headers_hold(headers: list[str], line: int | None, file: str, report: Report) -> bool:
     place = {"file": file, "line": line}
     before = len(report.errors)
     if len(headers) > MAX_COLUMNS:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:[.' ]?[0-9]{3})*,[0-9]+|[+-]?[0-9]+,[0-9]*")
+WITH_COMMA = re.compile(r"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+ISO_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T][0-9:.]+Z?)?")
 DATE = re.compile(
     r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[ T].*)?|[0-9]{1,2}[- ]?[A-Za-z]{3}[- ]?[0-9]{2,4}"
 )
@@ -36,12 +39,19 @@ class Unreadable:
 RECODE = 'or list it in "missingValues" or "recodes" if it means something else'
 NOT_A_NUMBER = Unreadable("not_a_number", "the text is not a number", f"correct it, {RECODE}")
 COMMA = Unreadable(
-    "decimal_comma", "the number has a decimal comma or thousands separators", "write it as 1234.5"
+    "decimal_comma",
+    "the number has a decimal comma or thousands separators",
+    'write it as 1234.5, or declare "decimalChar": "," in the field',
+)
+A_POINT = Unreadable(
+    "decimal_point",
+    "the number has a decimal point where decimal commas are declared or found in this file",
+    'write all numbers in one way, or say with the field\'s "decimalChar" which it is',
 )
 A_DATE = Unreadable(
     "date_as_number",
     "the text looks like a date where a number is expected",
-    "give days since a reference date",
+    'give days since a reference date, or dates as YYYY-MM-DD and the unit "days since 2000-01-01"',
 )
 INFINITE = Unreadable("not_finite", "the text stands for no finite number", f"leave the cell empty, {RECODE}")
 ENORMOUS = Unreadable(
@@ -54,8 +64,26 @@ NOT_AN_INTEGER = Unreadable(
 )
 
 
-def read_number(text: str) -> Decimal | Unreadable:
+def with_point(text: str, decimal: str) -> str:
+    """A number with a decimal comma, where `decimal` is one, as it is written with a point; else the text."""
+    return text.replace(",", ".") if decimal == "," and WITH_COMMA.fullmatch(text) else text
+
+
+def read_days(text: str, since: date) -> Decimal | Unreadable:
+    """Whole days from a reference day to a text YYYY-MM-DD; its time of day, if any, is cut off."""
+    found = ISO_DAY.fullmatch(text)
+    try:
+        return A_DATE if found is None else Decimal((date.fromisoformat(found[1]) - since).days)
+    except ValueError:
+        return A_DATE
+
+
+def read_number(text: str, decimal: str = ".") -> Decimal | Unreadable:
     """The exact decimal that a stripped text writes, or why it is none."""
+    if decimal == ",":
+        if "." in text and NUMBER.fullmatch(text):
+            return A_POINT
+        text = with_point(text, decimal)
     if NUMBER.fullmatch(text):
         value = Decimal(text)
         if len(text) > MAX_DIGITS + 10 or (value and abs(value.adjusted()) > MAX_EXPONENT):

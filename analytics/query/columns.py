@@ -7,14 +7,19 @@ is ever inside.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from math import floor
 
-from analytics.query.tree import Predicate, decimal_text
+from analytics.query.tree import Predicate, decimal_text, normal_form
+
+DAYS_SINCE = re.compile(r"days since ([0-9]{4}-[0-9]{2}-[0-9]{2})")
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,27 @@ class Reduce:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Derive:
+    """A value computed from other fields of the same patient, before anything is rounded.
+
+    difference: first - second; ratio: first / second; scale: field * factor + offset; any: yes where one of
+    the fields says yes.
+    """
+
+    how: str
+    fields: tuple[str, ...]
+    factor: Decimal = Decimal(1)
+    offset: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """One shared column. `kind` is number or category; `type` is number, integer or category.
 
     minimum, maximum and resolution are in `unit` and None for a category; `levels` is empty for a number.
     `recodes` goes from raw text to the value read in its place; `event` is the name of a time's flag field;
-    `occurred` is the level value of a flag that means the event.
+    `occurred` is the level value of a flag that means the event. `cut` holds the edges that make a category
+    of a number, None being open: level k is cut[k] <= x < cut[k + 1].
     """
 
     name: str
@@ -56,14 +76,43 @@ class Field:
     description: str = ""
     source: str
     file: str | None = None
+    sheet: str | None = None
+    decimal_char: str | None = None
     missing_values: tuple[str, ...] = ("",)
     recodes: Mapping[str, str] = field(default_factory=dict)
     where: Predicate | None = None
     reduce: Reduce | None = None
+    derive: Derive | None = None
+    cut: tuple[Decimal | None, ...] = ()
     out_of_range: str = "error"  # error, clamp, missing
     role: str | None = None  # time, event
     event: str | None = None
     occurred: str | None = None
+
+    @property
+    def reads_number(self) -> bool:
+        """Whether a text of its column is read as a number: a number's own, or one that is then cut."""
+        return self.kind == "number" or bool(self.cut)
+
+    @cached_property
+    def since(self) -> date | None:
+        """The day from which a unit such as "days since 2020-01-31" counts; None for any other unit.
+
+        Raises  ValueError if there is no such day.
+        """
+        found = DAYS_SINCE.fullmatch(self.unit)
+        return date.fromisoformat(found[1]) if found else None
+
+    @property
+    def yes(self) -> str | None:
+        """The level value of a flag that says yes: `occurred`, else the level written or labelled yes."""
+        said = (x.value for x in self.levels if "yes" in (normal_form(x.value), normal_form(x.label)))
+        return self.occurred or next(said, None)
+
+    def interval(self, value: Decimal | Fraction) -> int:
+        """The level of a number that is cut; -1 below all edges, the number of levels at or above the last."""
+        inner = [edge for edge in self.cut if edge is not None]
+        return bisect_right(inner, value) - (self.cut[0] is not None)
 
     @cached_property
     def lattice(self) -> tuple[Fraction, Fraction, Fraction]:
@@ -85,7 +134,7 @@ class Field:
         """Planes that a code takes: the least b >= 1 with 2**b >= codes."""
         return max(1, (self.codes - 1).bit_length())
 
-    def code(self, value: Decimal) -> int:
+    def code(self, value: Decimal | Fraction) -> int:
         """floor((value - minimum) / resolution + 1/2); outside 0..codes-1 if the value is out of range."""
         minimum, _, resolution = self.lattice
         return floor((Fraction(value) - minimum) / resolution + Fraction(1, 2))

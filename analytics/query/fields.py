@@ -7,28 +7,25 @@ missingValues); the others say how a hospital's raw columns become one value a p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from analytics.query.columns import Field, Level, Reduce
+from analytics.query.derive import DERIVED_LEVELS, read_cut, read_derive
 from analytics.query.problems import Reader, exact
 from analytics.query.tree import decimal_text, normal_form
 
 HOWS = ("only", "first", "min", "max", "any", "all", "count")
 MOST_LEVELS = 1024
 MOST_BITS = 32
-YES_NO = (Level("no", "no"), Level("yes", "yes"))
 
-_READ = ("source", "file", "missingValues", "recodes", "where", "reduce", "outOfRange", "role")
-_COMMON = ("name", "title", "description", "type", *_READ)
-_NUMBER = ("unit", "constraints", "resolution", "event")
+_READ = ("source", "file", "sheet", "missingValues", "recodes", "where", "reduce")
+_COMMON = ("name", "title", "description", "type", "derive", "cut", "outOfRange", "role", *_READ)
+_NUMBER = ("unit", "constraints", "resolution", "event", "decimalChar")
 _CATEGORY = ("categories", "occurred")
-_RESERVED = ("derive", "cut")
+_LOCAL = ("local",)
 _KEY = ("name", "title", "description", "type", "source", "constraints")
-_HINTS = {
-    name: f"{name} is not available yet in this version; compute the column in your table"
-    for name in _RESERVED
-}
 
 
 def read_key(reader: Reader) -> str:
@@ -43,22 +40,39 @@ def read_field(reader: Reader) -> Field | None:
     """The field, or None if it lacks what any column needs; everything wrong is reported."""
     name = reader.text("name", needed=True)
     kind = _kind(reader)
-    for key in _RESERVED:
-        if key in reader.obj:
-            reader.report(key, "not_available_yet", f"{key} is reserved for a later version", _HINTS[key])
+    _not_confirmed(reader)
     if kind is None or not name:
-        reader.only(_COMMON + _NUMBER + _CATEGORY + _RESERVED)
+        reader.only(_COMMON + _NUMBER + _CATEGORY + _LOCAL)
         return None
-    known = _COMMON + (_NUMBER if kind == "number" else _CATEGORY) + _RESERVED
-    other = _CATEGORY if kind == "number" else _NUMBER
-    reader.only(known, {key: f"{key} is not for a {kind}: remove it" for key in other})
+    hints = {key: f"{key} is not for a {kind}: remove it" for key in (*_NUMBER, *_CATEGORY)}
+    known = _COMMON + (_NUMBER if kind == "number" else _CATEGORY) + _LOCAL
+    if kind == "category" and "cut" in reader.obj:
+        known += ("decimalChar",)
+    if "derive" in reader.obj:
+        known = tuple(key for key in known if key not in (*_READ, "decimalChar"))
+        hints = dict.fromkeys(_READ, "a derived field reads fields, no column: remove it") | hints
+    reader.only(known, hints)
     if not normal_form(name):
         reader.report("name", "bad_text", "a name needs a letter or digit", "choose another name")
     source = reader.text("source", name)
-    reduce = _reduce(reader, kind, source)
-    shape = _number(reader, name) if kind == "number" else _category(reader, reduce)
+    derive = read_derive(reader, kind)
+    cut = read_cut(reader, kind)
+    reduce = _reduce(reader, "number" if cut else kind, source)
+    if kind == "number":
+        shape = _number(reader, name)
+    else:
+        shape = _category(reader, DERIVED_LEVELS.get(_answers(reader)) if not cut else cut.levels)
     if shape is None:
         return None
+    if cut and len(shape["levels"]) != len(cut.levels):
+        reader.report(
+            "categories",
+            "cut_levels",
+            f"cut makes {len(cut.levels)} levels, categories names {len(shape['levels'])}",
+            "name one category for each interval, in order, or leave categories out",
+        )
+    if reader.obj.get("sheet") is not None and not reader.obj.get("file"):
+        reader.report("sheet", "sheet_without_file", "sheet says nothing without its file", 'write "file"')
     return Field(
         name=name,
         title=reader.text("title", name),
@@ -66,10 +80,14 @@ def read_field(reader: Reader) -> Field | None:
         kind=kind,
         source=source,
         file=reader.text("file") or None,
+        sheet=reader.text("sheet") or None,
+        decimal_char=reader.choice("decimalChar", (".", ","), None),
         missing_values=_missing_values(reader),
-        recodes=_recodes(reader, shape),
+        recodes=_recodes(reader, {} if cut else shape),
         where=reader.predicate("where"),
         reduce=reduce,
+        derive=derive,
+        cut=cut.edges if cut else (),
         out_of_range=reader.choice("outOfRange", _ranges(kind), "error") or "error",
         role=reader.choice("role", ("time",) if kind == "number" else ("event",), None),
         event=reader.text("event") or None if kind == "number" else None,
@@ -78,14 +96,26 @@ def read_field(reader: Reader) -> Field | None:
     )
 
 
+def _not_confirmed(reader: Reader) -> None:
+    """What a draft read from values stays local until a person has looked at it."""
+    if "local" in reader.obj:
+        named = reader.obj["local"]
+        said = [str(key)[:100] for key in named] if isinstance(named, list) else []
+        reader.report(
+            "local",
+            "not_confirmed",
+            f"confirm each level and bound: {', '.join(said) or 'something'} was read from the data",
+            'compare with the protocol, correct what differs, then remove "local"',
+        )
+
+
 def _ranges(kind: str) -> tuple[str, ...]:
     return ("error", "clamp", "missing") if kind == "number" else ("error", "missing")
 
 
 def _kind(reader: Reader) -> str | None:
     said = reader.text("type", needed=True)
-    how = reader.obj.get("reduce")
-    answered = isinstance(how, dict) and how.get("how") in ("any", "all")
+    answered = bool(_answers(reader)) or "cut" in reader.obj
     if said in ("string", "category"):
         if "categories" not in reader.obj and not answered:
             reader.report(
@@ -96,7 +126,7 @@ def _kind(reader: Reader) -> str | None:
             )
             return None
         return "category"
-    if said == "integer" and ("categories" in reader.obj or answered):
+    if said == "integer" and ("categories" in reader.obj or bool(_answers(reader))):
         return "category"
     if said in ("number", "integer"):
         return "number"
@@ -167,6 +197,10 @@ def _number(reader: Reader, name: str) -> dict[str, Any] | None:
             "use a coarser one",
         )
         return None
+    try:
+        replace(field, unit=reader.text("unit")).since  # noqa: B018 (looked at, for it may be no day)
+    except ValueError:
+        reader.report("unit", "not_a_date", "the unit names no day", 'write "days since 2020-01-31"')
     return {
         "type": said,
         "unit": reader.text("unit"),
@@ -184,10 +218,10 @@ def _default_step(said: str, width: Decimal) -> Decimal:
     return Decimal(1).scaleb(exponent)
 
 
-def _category(reader: Reader, reduce: Reduce | None) -> dict[str, Any] | None:
-    answered = reduce is not None and reduce.how in ("any", "all")
-    if answered and "categories" not in reader.obj:
-        return {"type": "category", "levels": YES_NO}
+def _category(reader: Reader, made: tuple[Level, ...] | None) -> dict[str, Any] | None:
+    """The levels that are listed, or else `made`: those that the field's own computation gives."""
+    if made is not None and "categories" not in reader.obj:
+        return {"type": "category", "levels": made}
     entries = reader.listed("categories", MOST_LEVELS)
     if entries is None:
         if reader.obj.get("categories") is None:
@@ -207,7 +241,7 @@ def _category(reader: Reader, reduce: Reduce | None) -> dict[str, Any] | None:
                     "give each level its own value and label",
                 )
             seen.setdefault(text, n)
-    if answered and not {"yes", "no"} <= {level.value for level in levels}:
+    if _answers(reader) and not {"yes", "no"} <= {level.value for level in levels}:
         reader.report(
             "categories",
             "yes_or_no",
@@ -215,6 +249,15 @@ def _category(reader: Reader, reduce: Reduce | None) -> dict[str, Any] | None:
             'list "yes" and "no", or leave it out',
         )
     return {"type": "category", "levels": tuple(levels)}
+
+
+def _answers(reader: Reader) -> str | None:
+    """ "any" or "all" if the field's values are answers, yes or no, to a question about several values."""
+    reduce, derive = reader.obj.get("reduce"), reader.obj.get("derive")
+    how = reduce.get("how") if isinstance(reduce, dict) else None
+    if how in ("any", "all"):
+        return str(how)
+    return "any" if isinstance(derive, dict) and "any" in derive else None
 
 
 def _level(reader: Reader, number: int, entry: Any) -> Level | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from analytics.privacy.accountant import LARGEST_BUDGET, MICRO, EpsilonRejected, micro_epsilon
 from analytics.query.columns import Field, Level, Reduce
+from analytics.query.derive import check_operands
 from analytics.query.errors import CodebookRejected, Problem, nearest
 from analytics.query.fields import read_field, read_key
 from analytics.query.model import digest
@@ -207,6 +208,7 @@ def _fields(reader: Reader, key: str) -> tuple[str, list[Field]]:
     if not found and not reader.problems:
         reader.report("fields", "required", "there is no column besides the key", "list at least one field")
     _events(reader, found)
+    check_operands(reader, found)
     return source, found
 
 

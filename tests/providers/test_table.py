@@ -53,10 +53,16 @@ def test_the_last_line_may_end_or_not(tmp_path, end):
 
 @pytest.mark.parametrize(
     "content",
-    ["id,ä\n1,ü\n".encode(), "\ufeffid,ä\n1,ü\n".encode(), "id,ä\n1,ü\n".encode("latin-1")],
-    ids=["utf8", "bom", "latin1"],
+    [
+        "id,ä\n1,ü\n".encode(),
+        "\ufeffid,ä\n1,ü\n".encode(),
+        "id,ä\n1,ü\n".encode("latin-1"),
+        "id,ä\n1,ü\n".encode("utf-16"),
+        "\ufeffid,ä\n1,ü\n".encode("utf-16-be"),
+    ],
+    ids=["utf8", "bom", "latin1", "utf16", "utf16be"],
 )
-def test_utf8_with_and_without_bom_and_latin1_give_the_same_table(tmp_path, content):
+def test_utf8_utf16_and_latin1_give_the_same_table(tmp_path, content):
     table, report = read(tmp_path, content)
     assert table.headers == ["id", "ä"]
     assert list(table.columns["ä"]) == ["ü"]
@@ -71,7 +77,7 @@ def test_latin1_is_said_aloud(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("id,x\n1,ü\n".encode("utf-16"), 1),
+        ("id,x\n1,ü\n".encode("utf-16")[:-1], 2),
         ("id,x\n1,2\n".encode("utf-16-le"), 1),
         ("id,x\n1,2\n".encode("utf-16-be"), 1),
         ("id,x\n1,漢字\n".encode("shift-jis"), 2),
@@ -79,7 +85,7 @@ def test_latin1_is_said_aloud(tmp_path):
         ("id,x\n1,ü\n2,".encode() + b"\xff\n", 3),
         ("\ufeffid,x\n1,".encode() + b"\xfc\n", 2),
     ],
-    ids=["utf16", "utf16le", "utf16be", "shift-jis", "cp1252", "broken-utf8", "bom-then-latin1"],
+    ids=["utf16-cut", "utf16le", "utf16be", "shift-jis", "cp1252", "broken-utf8", "bom-then-latin1"],
 )
 def test_other_encodings_are_explained_with_their_line(tmp_path, content, line):
     table, report = read(tmp_path, content)
@@ -103,8 +109,7 @@ MALFORMED = {
     "NUL": (b"id,x\n1,2\r\n3,\x004\n", "nul_byte", 3),
     "ten megabyte cell": (b"id,x\n1,2\n3," + b"a" * 10_000_000, "cell_too_long", 3),
     "ten thousand columns": (",".join(f"c{i}" for i in range(10_000)).encode(), "too_many_columns", 1),
-    "semicolons": (b"id;x;y\n1;2,5;3\n", "delimiter", 1),
-    "tabs": (b"id\tx\n1\t2\n", "delimiter", 1),
+    "utf-16 with NUL": ("id,x\n1,\0\n".encode("utf-16"), "nul_byte", 2),
     "zip": (b"PK\x03\x04rest", "not_csv", None),
     "gzip": (b"\x1f\x8b\x08rest", "not_csv", None),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1", "not_csv", None),
@@ -150,6 +155,39 @@ def test_a_single_column_needs_no_comma(tmp_path):
     table, report = read(tmp_path, "id\n1\n2\n")
     assert report.problems == []
     assert table.rows == 2
+
+
+@pytest.mark.parametrize("text", ["id;x;y\n1;2,5;a b\n", "id\tx\ty\n1\t2,5\ta b\n", 'id,x,y\n1,"2,5",a b\n'])
+def test_semicolons_and_tabs_separate_cells_as_commas_do(tmp_path, text):
+    table, report = read(tmp_path, text)
+    assert report.problems == []
+    assert {name: list(column) for name, column in table.columns.items()} == {
+        "id": ["1"], "x": ["2,5"], "y": ["a b"]
+    }  # fmt: skip
+
+
+def test_a_first_line_for_excel_names_the_separator_and_is_still_a_line(tmp_path):
+    table, report = read(tmp_path, "sep=;\nid;a,b,c\n1;2\n")
+    assert report.problems == []
+    assert table.headers == ["id", "a,b,c"]
+    assert list(table.lines) == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal"),
+    [
+        ("id;x\n1;2,5\n", ","),
+        ("id;x\n1;1,234\n2;-0,5\n", ","),
+        ("id;x\n1;1,234\n2;12,345\n", "."),
+        ("id;x\n1;2,5\n2;2.5\n", "."),
+        ("id;x\n1;a,b\n", "."),
+        ("id\tx\n1\t2,5\n", "."),
+        ('id,x\n1,"2,5"\n', "."),
+    ],
+)
+def test_decimal_commas_are_recognised_only_where_nothing_else_can_be_meant(tmp_path, text, decimal):
+    table, _ = read(tmp_path, text)
+    assert table.decimal == decimal
 
 
 def test_semicolons_inside_quotes_do_not_make_a_semicolon_file(tmp_path):

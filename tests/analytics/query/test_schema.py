@@ -245,8 +245,15 @@ WRONG = [
     (with_field("bmi", resolutoin=1), "fields.bmi.resolutoin", "unknown_key"),
     (with_field("bmi", categories=["a"]), "fields.bmi.categories", "unknown_key"),
     (with_field("bmi", occurred="a"), "fields.bmi.occurred", "unknown_key"),
-    (with_field("bmi", derive={"how": "ratio"}), "fields.bmi.derive", "not_available_yet"),
-    (with_field("bmi", cut=[18.5, 25]), "fields.bmi.cut", "not_available_yet"),
+    (with_field("bmi", derive={"how": "ratio"}), "fields.bmi.derive.how", "unknown_key"),
+    (with_field("bmi", cut=[18.5, 25]), "fields.bmi.cut", "bad_cut"),
+    (with_field("bmi", sheet="a"), "fields.bmi.sheet", "sheet_without_file"),
+    (with_field("bmi", decimalChar=";"), "fields.bmi.decimalChar", "unknown_choice"),
+    (with_field("bmi", unit="days since 2020-02-31"), "fields.bmi.unit", "not_a_date"),
+    (with_field("region", decimalChar=","), "fields.region.decimalChar", "unknown_key"),
+    (with_field("bmi", local=["constraints"]), "fields.bmi.local", "not_confirmed"),
+    (with_field("region", local=["categories"]), "fields.region.local", "not_confirmed"),
+    (with_field("region", local=[]), "fields.region.local", "not_confirmed"),
     (with_field("bmi", outOfRange="drop"), "fields.bmi.outOfRange", "unknown_choice"),
     (with_field("region", outOfRange="clamp"), "fields.region.outOfRange", "unknown_choice"),
     (with_field("bmi", role="event"), "fields.bmi.role", "unknown_choice"),
@@ -321,12 +328,12 @@ def test_each_rule_of_a_policy_refuses(changes, key, rule):
 
 
 def test_every_problem_is_reported_at_once():
-    codebook = with_field("bmi", cut=[1], resolution=0, colour="red")
+    codebook = with_field("bmi", cut=1, resolution=0, colour="red")
     codebook["fields"][0]["where"] = "a >"
     codebook["policy"]["epsilon"] = "x"
     codebook["primarykey"] = "y"
     assert problems(codebook) == {
-        ("fields.bmi.cut", "not_available_yet"),
+        ("fields.bmi.cut", "not_a_list"),
         ("fields.bmi.resolution", "bad_resolution"),
         ("fields.bmi.colour", "unknown_key"),
         ("fields.time_till_death.where", "bad_condition"),
@@ -341,9 +348,9 @@ def test_an_unknown_key_names_the_one_that_was_meant():
     assert caught.value.problems[0]["remedy"] == "write outOfRange"
 
 
-def test_reserved_words_say_that_they_come_later():
-    with pytest.raises(CodebookRejected, match="not available yet in this version"):
-        parse_codebook(with_field("bmi", derive={}))
+def test_a_draft_names_what_a_person_has_to_confirm():
+    with pytest.raises(CodebookRejected, match="confirm each level and bound: constraints, missingValues"):
+        parse_codebook(with_field("bmi", local=["constraints", "missingValues"]))
 
 
 def test_settings_of_a_long_table_are_read():
