@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 from typing import Any
 
@@ -28,7 +29,7 @@ def derived(how: str, *names: Any, **more: Any) -> dict[str, Any]:
 
 
 def values(encoded, name: str = "d", minimum: int = -1000) -> list[float | None]:
-    return [None if code is None else minimum + code / 10 for code in codes(encoded, name)]
+    return [None if code is None else (10 * minimum + code) / 10 for code in codes(encoded, name)]
 
 
 TEXT = "id,a,b\n1,10.4,4\n2,7,\n3,,7\n4,9,0\n5,0,0\n"
@@ -169,7 +170,7 @@ def test_an_interval_is_the_one_whose_edges_enclose_the_value(edges, value):
     field = parse_codebook(
         {"primaryKey": "id", "fields": [AGE_GROUP | {"cut": [str(e) for e in edges]}], "policy": POLICY}
     ).fields[0]
-    inside = [k for k, (low, high) in enumerate(zip(edges, edges[1:], strict=False)) if low <= value < high]
+    inside = [k for k, (low, high) in enumerate(pairwise(edges)) if low <= value < high]
     found = field.interval(Decimal(value))
     assert [found] == inside if inside else found in (-1, len(field.levels))
 
