@@ -29,7 +29,7 @@ def derived(how: str, *names: Any, **more: Any) -> dict[str, Any]:
 
 
 def values(encoded, name: str = "d", minimum: int = -1000) -> list[float | None]:
-    return [None if code is None else round(minimum + code / 10, 6) for code in codes(encoded, name)]
+    return [None if code is None else (10 * minimum + code) / 10 for code in codes(encoded, name)]
 
 
 TEXT = "id,a,b\n1,10.4,4\n2,7,\n3,,7\n4,9,0\n5,0,0\n"
