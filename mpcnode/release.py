@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -144,14 +145,18 @@ class _Door:
         return value
 
     def _await_the_third(self) -> None:
-        """Two copies decide; the last one is read too if it comes soon, so that a lie in it is logged."""
+        """Two copies decide; the last one is read too if it comes soon, so that a lie in it is logged.
+
+        The answer is known and paid for: whatever ends the session now takes it from nobody.
+        """
         until = time.monotonic() + GRACE
-        while any(len(self.pieces[p]) < self.count for p in self.session.peers if p not in self.deaf):
-            if not self._listen():
-                if time.monotonic() > until:
-                    return
-                time.sleep(PAUSE)
-        self._majority()
+        with suppress(ProtocolAbort):
+            while any(len(self.pieces[p]) < self.count for p in self.session.peers if p not in self.deaf):
+                if not self._listen():
+                    if time.monotonic() > until:
+                        return
+                    time.sleep(PAUSE)
+            self._majority()
 
     def _listen(self) -> bool:
         """Take one message from every link that has one; whether any had."""

@@ -40,7 +40,7 @@ class Wrapped:
         return getattr(self.channel, name)
 
 
-def release(values, n=4, corrupt=None, change=None, timeout=1.0, words=None):
+def release(values, n=4, corrupt=None, change=None, timeout=1.0, words=None, wrap=Wrapped):
     """Outcomes of all parties, and which of them had spent."""
     world = World(7, n)
     shares = world.share(values, RING)
@@ -61,7 +61,7 @@ def release(values, n=4, corrupt=None, change=None, timeout=1.0, words=None):
         )
         channel = world.channels[p]
         if p == corrupt:
-            channel = Wrapped(channel, change)
+            channel = wrap(channel, change)
         return reveal(session, channel, shares[p], Purpose.NOISED_RESULT, terms)
 
     return world.outcomes(act), spent
@@ -163,3 +163,23 @@ def test_a_false_opening_among_three_aborts():
 
     outcomes, _ = release(VALUES, n=3, corrupt=2, change=change)
     assert [isinstance(o, ProtocolAbort) for o in outcomes] == [True, True, False]
+
+
+class CalledOff(Wrapped):
+    """Party 0's channel, called off as soon as two openings of one piece have come in."""
+
+    def __init__(self, channel):
+        super().__init__(channel, lambda peer, payload, label: payload)
+        self.openings = 0
+
+    def hear(self, peer, label):
+        if self.openings == 2:
+            raise ProtocolAbort("cancelled")
+        message = self.channel.hear(peer, label)
+        self.openings += message is not None and label.startswith("opening")
+        return message
+
+
+def test_a_session_called_off_after_two_openings_decided_keeps_its_answer():
+    outcomes, _ = release(VALUES, corrupt=0, wrap=lambda channel, change: CalledOff(channel))
+    np.testing.assert_array_equal(outcomes[0], VALUES)
