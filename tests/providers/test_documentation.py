@@ -1,0 +1,33 @@
+"""The example of the codebook page is one: it parses, and reads a small table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analytics.query.schema import load_codebook, parse_codebook
+from providers.codebook import encode
+from providers.report import Report
+from providers.table import read_table
+
+PAGE = Path(__file__).parents[2] / "docs/codebook.md"
+
+
+def test_the_example_on_the_codebook_page_reads_a_table(tmp_path):
+    text = PAGE.read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0]
+    schema = parse_codebook(load_codebook(text))
+    table = tmp_path / "t.csv"
+    table.write_text(
+        'patient,weight,started,sex,age,grade\n1,"70,5",2020-01-03,F,64,3\n2,NA,2020-02-01,2,70,1\n'
+    )
+    report = Report()
+    encoded = encode(schema, [t for t in [read_table(table, report)] if t], report)
+    assert report.errors == []
+    assert {name: column.codes.tolist() for name, column in encoded.columns.items()} == {
+        "weight": [405, 0],
+        "weight_lb": [155, 0],
+        "started": [2, 31],
+        "sex": [0, 1],
+        "age_group": [1, 2],
+        "severe_event": [1, 0],
+    }
+    assert encoded.columns["weight"].present.tolist() == [True, False]
