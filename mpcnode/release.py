@@ -136,7 +136,13 @@ class _Door:
 
     def collect(self, total: Share) -> Words:
         while (mine := self._majority()) is None:
-            if not self._listen():
+            try:
+                heard = self._listen()
+            except ProtocolAbort:  # the two that decide may have come in the very pass that it ended
+                if self._majority() is None:
+                    raise
+                continue
+            if not heard:
                 self._pause("no majority of openings")
         self._await_the_third()
         value = mine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -166,13 +167,19 @@ def test_a_false_opening_among_three_aborts():
 
 
 class CalledOff(Wrapped):
-    """Party 0's channel, called off as soon as two openings of one piece have come in."""
+    """Party 0's channel, called off as soon as two openings of one piece have come in.
 
-    def __init__(self, channel):
+    It begins to hear openings `late` seconds after it could: by then all three lie ready and are read in one pass.
+    """
+
+    def __init__(self, channel, late):
         super().__init__(channel, lambda peer, payload, label: payload)
-        self.openings = 0
+        self.openings, self.late = 0, late
 
     def hear(self, peer, label):
+        if label.startswith("opening") and self.late:
+            time.sleep(self.late)
+            self.late = 0
         if self.openings == 2:
             raise ProtocolAbort("cancelled")
         message = self.channel.hear(peer, label)
@@ -180,6 +187,7 @@ class CalledOff(Wrapped):
         return message
 
 
-def test_a_session_called_off_after_two_openings_decided_keeps_its_answer():
-    outcomes, _ = release(VALUES, corrupt=0, wrap=lambda channel, change: CalledOff(channel))
+@pytest.mark.parametrize("late", [0, 0.2])
+def test_a_session_called_off_after_two_openings_decided_keeps_its_answer(late):
+    outcomes, _ = release(VALUES, corrupt=0, wrap=lambda channel, change: CalledOff(channel, late))
     np.testing.assert_array_equal(outcomes[0], VALUES)
