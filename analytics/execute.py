@@ -7,8 +7,9 @@ Hidden: rows, cohorts and their sizes, totals, noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,33 @@ from mpcnode.sharing import Share, concatenate, public, stack
 MODULUS = 2**64
 
 
+class RingViews(Protocol):
+    """Ring columns (n - 1, rows) of a table that are stored, and where those go that a session makes.
+
+    `held` is what every party agreed to read: a session makes all else that its plan needs.
+    """
+
+    held: Collection[cost.Monomial]
+
+    def read(self, monomial: cost.Monomial, start: int, stop: int) -> Words:
+        """The rows in words [start, stop) of a held column."""
+
+    def keep(self, monomial: cost.Monomial, start: int, rows: Words) -> None:
+        """Take the rows from word `start` on of a column that was made; they come in order."""
+
+
+class NoViews:
+    """A table without stored ring columns, which keeps none."""
+
+    held: Collection[cost.Monomial] = ()
+
+    def read(self, monomial: cost.Monomial, start: int, stop: int) -> Words:
+        raise KeyError(monomial)
+
+    def keep(self, monomial: cost.Monomial, start: int, rows: Words) -> None:
+        """Nothing is kept."""
+
+
 @dataclass(frozen=True)
 class Table:
     """One party's part of a dataset: components (n - 1, planes, words) of each column that the plan reads.
@@ -36,6 +64,7 @@ class Table:
 
     capacity: int
     planes: Mapping[str, Words] = field(repr=False)
+    views: RingViews = field(default_factory=NoViews, repr=False)
 
 
 def released_words(plan: Plan) -> int:
@@ -77,29 +106,20 @@ async def _all_tables(
 ) -> tuple[list[Share], list[list[Share]]]:
     """Totals (cells, monomials) of each release over all tables; in exact mode also [own count may be shown]."""
     totals: list[Share] | None = None
-    own: list[list[Share]] = []
-    for table in tables:
-        part, shown = await _one_table(session, plan, table)
-        totals = part if totals is None else [a + b for a, b in zip(totals, part, strict=True)]
-        own.append(shown)
-    assert totals is not None, "a plan has a dataset"
-    return totals, own
-
-
-async def _one_table(session: Session, plan: Plan, table: Table) -> tuple[list[Share], list[Share]]:
-    totals: list[Share] | None = None
-    masks: list[list[Share]] = []
-    for start, stop in cost.blocks(plan, table.capacity):
-        rows = _Rows(session, table, start, stop)
-        part, cells = await _block(session, plan, rows)
-        totals = part if totals is None else [a + b for a, b in zip(totals, part, strict=True)]
-        if plan.mode == "exact" and plan.minimum_cohort > 1:
-            masks.append(cells)
-    assert totals is not None, "a table has a row"
-    if not masks:
+    masks: list[list[list[Share]]] = [[] for _ in tables]
+    for batch in cost.batches(plan, [table.views.held for table in tables]):
+        parts = await gather(*(_block(session, plan, _Rows(session, tables[b.table], b)) for b in batch))
+        for block, (part, cells) in zip(batch, parts, strict=True):
+            totals = part if totals is None else [a + b for a, b in zip(totals, part, strict=True)]
+            if plan.mode == "exact" and plan.minimum_cohort > 1:
+                masks[block.table].append(cells)
+    assert totals is not None, "a plan has a dataset, and a table has a row"
+    if plan.mode == "dp" or plan.minimum_cohort <= 1:
         return totals, []
-    whole = [concatenate([m[k] for m in masks], axis=-1) for k in range(len(plan.releases))]
-    return totals, await gather(*(_may_be_shown(session, plan, cells) for cells in whole))
+    releases = range(len(plan.releases))
+    whole = [concatenate([cells[k] for cells in blocks], axis=-1) for blocks in masks for k in releases]
+    shown = await gather(*(_may_be_shown(session, plan, cells) for cells in whole))
+    return totals, [shown[k : k + len(plan.releases)] for k in range(0, len(shown), len(plan.releases))]
 
 
 @dataclass(frozen=True)
@@ -108,11 +128,10 @@ class _Rows:
 
     session: Session
     table: Table
-    start: int
-    stop: int
+    block: cost.Block
 
     def planes(self, column: str) -> Share:
-        components = self.table.planes[column][:, :, self.start : self.stop]
+        components = self.table.planes[column][:, :, self.block.start : self.block.stop]
         return Share(self.session.party, self.session.n, XOR, components)
 
     def code(self, column: str) -> Share:
@@ -126,9 +145,12 @@ class _Rows:
         return self.planes("")[0]
 
     def nothing(self) -> Share:
-        return public(
-            self.session.party, self.session.n, XOR, np.zeros(self.stop - self.start, dtype=np.uint64)
-        )
+        words = self.block.stop - self.block.start
+        return public(self.session.party, self.session.n, XOR, np.zeros(words, dtype=np.uint64))
+
+    def view(self, monomial: cost.Monomial) -> Share:
+        rows = self.table.views.read(monomial, self.block.start, self.block.stop)
+        return Share(self.session.party, self.session.n, RING, rows)
 
 
 async def _block(session: Session, plan: Plan, rows: _Rows) -> tuple[list[Share], list[Share]]:
@@ -146,25 +168,25 @@ async def _block(session: Session, plan: Plan, rows: _Rows) -> tuple[list[Share]
     return totals, masks
 
 
-async def _columns(session: Session, plan: Plan, rows: _Rows) -> dict[tuple[cost.Factor, ...], Share]:
-    """Ring columns (rows,) of every monomial that the plan forms, by its factors."""
-    keys = cost.operand_keys(plan)
-    bits = {(o.column, o.dropped): o.bits for r in plan.releases for o in r.operands}
+async def _columns(session: Session, plan: Plan, rows: _Rows) -> dict[cost.Monomial, Share]:
+    """Ring columns (rows,) of every monomial that the plan forms, by its factors: stored ones are read, others made."""
+    views = rows.table.views
+    made = cost.conversions(plan, views.held)
+    out = {m: rows.view(m) for m in made.read}
     values = await gather(
-        *(_centred(session, rows, column, dropped, bits[column, dropped]) for column, dropped in keys)
+        *(_centred(session, rows, column, dropped, bits) for (column, dropped), bits in made.operands)
     )
-    out: dict[tuple[cost.Factor, ...], Share] = {
-        ((column, dropped, 1),): v for (column, dropped), v in zip(keys, values, strict=True)
+    out |= {
+        ((column, dropped, 1),): v for ((column, dropped), _), v in zip(made.operands, values, strict=True)
     }
-    squares, crosses = cost.products(plan)
-    for factor, v in zip(
-        squares,
-        await gather(*(_product(session, out[(f[0], f[1], 1),], out[(f[0], f[1], 1),]) for f in squares)),
-        strict=True,
-    ):
-        out[(factor,)] = v
-    pairs = await gather(*(_product(session, out[(a,)], out[(b,)]) for a, b in crosses))
-    return out | dict(zip(crosses, pairs, strict=True))
+    roots = [out[(column, dropped, 1),] for column, dropped, _ in made.squares]
+    squares = await gather(*(_product(session, root, root) for root in roots))
+    out |= {(f,): v for f, v in zip(made.squares, squares, strict=True)}
+    pairs = await gather(*(_product(session, out[(a,)], out[(b,)]) for a, b in made.crosses))
+    out |= dict(zip(made.crosses, pairs, strict=True))
+    for monomial in made.monomials:
+        views.keep(monomial, rows.block.start, out[monomial].components)
+    return out
 
 
 async def _centred(session: Session, rows: _Rows, column: str, dropped: int, bits: int) -> Share:

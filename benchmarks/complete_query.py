@@ -115,7 +115,7 @@ def party(
             terms=terms,
             ledger=Head(0, b""),
             seen={},
-            stored=lambda c: bytes(32),
+            stored=lambda c, views: bytes(32),
             timeout=60,
         )
         session = Session(

@@ -34,8 +34,15 @@ def run(session: Session, program: Coroutine[Any, Any, T]) -> T:
 
     Raises whatever the program raises, and ProtocolAbort as soon as this party sees a deviation.
     """
-    root = _Task(program, None, 0)
-    ready: deque[_Task] = deque([root])
+    ready: deque[_Task] = deque([_Task(program, None, 0)])
+    try:
+        return _rounds(session, ready)  # type: ignore[no-any-return]
+    finally:
+        for task in ready:  # left by an error, some not even begun
+            task.coroutine.close()
+
+
+def _rounds(session: Session, ready: deque[_Task]) -> Any:
     while True:
         pending: list[tuple[_Task, Op]] = []
         while ready:
@@ -44,7 +51,7 @@ def run(session: Session, program: Coroutine[Any, Any, T]) -> T:
                 awaited = task.coroutine.send(task.value)
             except StopIteration as stop:
                 if task.parent is None:
-                    return stop.value  # type: ignore[no-any-return]
+                    return stop.value
                 parent = task.parent
                 parent.results[task.slot] = stop.value
                 parent.waiting -= 1

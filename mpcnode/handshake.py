@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -93,6 +93,7 @@ class Established:
     prss_keys: Mapping[int, bytes] = field(repr=False)
     vouch_keys: Mapping[int, bytes] = field(repr=False)
     heads: Mapping[int, Head]
+    views: frozenset[bytes]  # the stored ring views that every party offered: this session reads these
     _pairs: Mapping[int, bytes] = field(repr=False)
     _opened: set[int] = field(repr=False)
 
@@ -115,16 +116,20 @@ def handshake(
     terms: Terms,
     ledger: Head,
     seen: Mapping[int, Head],
-    stored: Callable[[int], bytes],
+    stored: Callable[[int, Collection[bytes]], bytes],
     timeout: float,
     join_timeout: float | None = None,
     block: int = 0,
+    offered: Collection[bytes] = (),
 ) -> Established:
     """Return this party's keys of a new session, once every party agrees on everything.
 
     transport     of a name never used before; carries the rounds afterwards
     ledger, seen  own ledger head, and each peer's as this party last saw it
-    stored        H_c: a digest of everything stored under component c that the session reads
+    stored        H_c, from c and the agreed views: a digest of everything stored under component c that the session
+                  reads, bundles and ring views alike
+    offered       names (hashes of 16 bytes) of stored ring views that this party can read; those that every party
+                  offers are agreed on. None with three parties: nothing computed among three is kept
     timeout       seconds of silence that end it; `join_timeout` for the first flight, while the others start
     Cost          four messages to each peer (about 1.8 KB, 1.2 KB, 80 and 80 bytes at n = 4), one signature, n - 1
                   verifications, n - 1 HPKE seals and openings, no round.
@@ -140,21 +145,23 @@ def handshake(
     ephemeral = _Ephemeral()
     agreed = _agreed(terms, identity.public)
     own_seen = {p: seen.get(p, Head(0, b"")) for p in peers}
-    body = _hello(party, agreed, ephemeral.public, ledger, own_seen)
+    mine = frozenset(offered) if n == 4 else frozenset()
+    body = _hello(party, agreed, ephemeral.public, ledger, own_seen, mine)
     arrived = transport.exchange(
         {p: [body + identity.private.sign(body)] for p in peers},
         dict.fromkeys(peers, 1),
         max(timeout, join_timeout or 0.0),
     )
     hellos = {p: _read_hello(p, arrived[p][0], identity.public[p], agreed) for p in peers}
-    hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen)
+    hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen, mine)
     _check_ledgers(hellos)
+    views = frozenset.intersection(*(hello.views for hello in hellos.values()))
     session_id = sha256(_encode(SESSION, *(hellos[p].body for p in range(n)))).digest()
     pairs = _agree_on_pairs(party, transport, session_id, ephemeral, hellos, timeout)
     del ephemeral
     channel, vouch_keys = _block_keys(party, session_id, pairs, block, transport, timeout)
     keys = _agree_on_components(party, n, channel, session_id)
-    _confirm(party, channel, session_id, keys, stored)
+    _confirm(party, channel, session_id, keys, {c: stored(c, views) for c in keys})
     return Established(
         party=party,
         n=n,
@@ -165,6 +172,7 @@ def handshake(
         prss_keys={c: HKDFExpand(SHA256(), 16, b"fourfold/1/streams").derive(k) for c, k in keys.items()},
         vouch_keys=vouch_keys,
         heads={p: hellos[p].ledger for p in peers},
+        views=views,
         _pairs=pairs,
         _opened={block},
     )
@@ -190,6 +198,7 @@ class _Hello:
     ephemeral: bytes
     ledger: Head
     seen: Mapping[int, Head]
+    views: frozenset[bytes]
 
 
 def _agreed(terms: Terms, public: Mapping[int, bytes]) -> list[tuple[str, str, bytes]]:
@@ -215,8 +224,9 @@ def _hello(
     ephemeral: bytes,
     ledger: Head,
     seen: Mapping[int, Head],
+    views: frozenset[bytes],
 ) -> bytes:
-    views = (_encode(_number(p), _number(head.length), head.digest) for p, head in sorted(seen.items()))
+    witnessed = (_encode(_number(p), _number(head.length), head.digest) for p, head in sorted(seen.items()))
     return _encode(
         HELLO,
         _number(party),
@@ -224,7 +234,8 @@ def _hello(
         secrets.token_bytes(32),
         ephemeral,
         _encode(_number(ledger.length), ledger.digest),
-        _encode(*views),
+        _encode(*witnessed),
+        _encode(*sorted(views)),
     )
 
 
@@ -238,21 +249,21 @@ def _read_hello(party: int, frame: bytes, public: bytes, agreed: list[tuple[str,
     except InvalidSignature:
         raise ProtocolAbort("mismatch", f"hello of party {party}: signature") from None
     fields = _decode(body, party)
-    if fields[:1] != [HELLO] or len(fields) != 6 + len(agreed):
+    if fields[:1] != [HELLO] or len(fields) != 7 + len(agreed):
         raise ProtocolAbort("version", f"hello of party {party}: another form")
     if fields[1] != _number(party):
         raise ProtocolAbort("mismatch", f"hello of party {party} names another")
-    for theirs, (reason, name, ours) in zip(fields[2:-4], agreed, strict=True):
+    for theirs, (reason, name, ours) in zip(fields[2:-5], agreed, strict=True):
         if theirs != ours:
             raise ProtocolAbort(reason, f"hello of party {party}: another {name}")
-    nonce, ephemeral, ledger, views = fields[-4:]
+    nonce, ephemeral, ledger, witnessed, views = fields[-5:]
     if len(nonce) != 32 or len(ephemeral) != KEM_PUBLIC:
         raise ProtocolAbort("mismatch", f"hello of party {party}: nonce or key")
     seen = {}
-    for view in _decode(views, party):
-        whose, *head = _decode(view, party, 3)
+    for entry in _decode(witnessed, party):
+        whose, *head = _decode(entry, party, 3)
         seen[int.from_bytes(whose, "big")] = _head(head)
-    return _Hello(body, ephemeral, _head(_decode(ledger, party, 2)), seen)
+    return _Hello(body, ephemeral, _head(_decode(ledger, party, 2)), seen, frozenset(_decode(views, party)))
 
 
 def _check_ledgers(hellos: Mapping[int, _Hello]) -> None:
@@ -363,10 +374,13 @@ def _agree_on_components(party: int, n: int, channel: Channel, session_id: bytes
 
 
 def _confirm(
-    party: int, channel: Channel, session_id: bytes, keys: Mapping[int, bytes], stored: Callable[[int], bytes]
+    party: int,
+    channel: Channel,
+    session_id: bytes,
+    keys: Mapping[int, bytes],
+    digests: Mapping[int, bytes],
 ) -> None:
     """Every holder of c shows every other that it has the same k_c and the same stored component."""
-    digests = {c: stored(c) for c in keys}
 
     def proof(c: int, whose: int) -> bytes:
         said = _encode(b"confirm", session_id, _number(whose), digests[c])

@@ -122,9 +122,7 @@ class _Door:
             self.channel.send(peer, debit + signature, "ready")
 
     def await_everyone(self) -> None:
-        while len(self.ready) < self.session.n:
-            if not self._listen():
-                self._pause("a READY is missing")
+        self._listen_until(lambda: len(self.ready) == self.session.n, "a READY is missing")
 
     def open(self, total: Share) -> None:
         self.terms.opening()
@@ -135,17 +133,10 @@ class _Door:
                 self.channel.send(peer, payload[k * PIECE : (k + 1) * PIECE], f"opening/{k}")
 
     def collect(self, total: Share) -> Words:
-        while (mine := self._majority()) is None:
-            try:
-                heard = self._listen()
-            except ProtocolAbort:  # the two that decide may have come in the very pass that it ended
-                if self._majority() is None:
-                    raise
-                continue
-            if not heard:
-                self._pause("no majority of openings")
+        self._listen_until(lambda: self._majority() is not None, "no majority of openings")
         self._await_the_third()
-        value = mine
+        value = self._majority()
+        assert value is not None, "what two openings decided stays"
         for c in self.session.held:
             value = value + total.component(c)
         return value
@@ -163,6 +154,18 @@ class _Door:
                         return
                     time.sleep(PAUSE)
             self._majority()
+
+    def _listen_until(self, done: Callable[[], bool], missing: str) -> None:
+        """Listen until `done`; what came in the very pass that a cancel ended still counts."""
+        while not done():
+            try:
+                heard = self._listen()
+            except ProtocolAbort:
+                if not done():
+                    raise
+                return
+            if not heard:
+                self._pause(missing)
 
     def _listen(self) -> bool:
         """Take one message from every link that has one; whether any had."""

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from mpcnode.errors import StoreError
+from mpcnode.sealed import context, disk, seal, sync, unseal, write
 
 Words: TypeAlias = NDArray[np.uint64]
 Layout: TypeAlias = Sequence[tuple[str, str | int]]
@@ -35,8 +34,6 @@ Layout: TypeAlias = Sequence[tuple[str, str | int]]
 FORM = "planes"
 MODE = "active"  # four parties, every message vouched for; nothing else is ever stored
 _MAGIC = b"FFSHARE1"
-_NONCE = 12
-_TAG = 16
 _DATASET = re.compile("[0-9a-f]{32}")
 
 
@@ -73,7 +70,7 @@ class Store:
         self._key = key
         self.party = party
         self.components = tuple(c for c in range(parties) if c != party)
-        with _disk():
+        with disk():
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._datasets.mkdir(exist_ok=True, mode=0o700)
             self._pending.mkdir(exist_ok=True, mode=0o700)
@@ -111,12 +108,12 @@ class Store:
             self._clean()
             folder = self._pending / os.urandom(8).hex()
             try:
-                with _disk():
+                with disk():
                     folder.mkdir(mode=0o700)
                     key = os.urandom(32)
-                    _write(folder / "key", _seal(self._key, key, _context("key", dataset_id)))
+                    write(folder / "key", seal(self._key, key, context("key", dataset_id)))
                     facts = json.dumps(dict(meta), sort_keys=True).encode()
-                    _write(folder / "meta", _seal(key, facts, _context("meta", dataset_id)))
+                    write(folder / "meta", seal(key, facts, context("meta", dataset_id)))
                     for column, (start, stop) in groups.items():
                         mine = {
                             c: np.ascontiguousarray(a[start:stop], dtype="<u8") for c, a in arrays.items()
@@ -127,21 +124,21 @@ class Store:
                             sha256=tuple((c, hashlib.sha256(a.data).hexdigest()) for c, a in mine.items()),
                         )  # fmt: skip
                         self._write_column(folder, key, header, mine)
-                    _sync(folder)
+                    sync(folder)
                     os.rename(folder, self._datasets / dataset_id)
-                    _sync(self._datasets)
+                    sync(self._datasets)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
 
     def destroy(self, dataset_id: str) -> bool:
         """Erase a dataset: its wrapped key first, then its files. False if there was none."""
-        with self._locked(), _disk():
-            folder = self._path(dataset_id)
+        with self._locked(), disk():
+            folder = self.folder_of(dataset_id)
             if not folder.is_dir():
                 return False
             (folder / "key").unlink(missing_ok=True)
-            _sync(folder)
+            sync(folder)
             self._clean()
             return True
 
@@ -149,19 +146,19 @@ class Store:
 
     def has(self, dataset_id: str) -> bool:
         """Whether the dataset is stored and not destroyed."""
-        return (self._path(dataset_id) / "key").is_file()
+        return (self.folder_of(dataset_id) / "key").is_file()
 
     def list(self) -> list[str]:
         """The ids of the stored datasets, sorted."""
-        with _disk():
+        with disk():
             return sorted(path.name for path in self._datasets.iterdir() if (path / "key").is_file())
 
     def meta(self, dataset_id: str) -> dict[str, Any]:
         """The facts given to `put`, as JSON data."""
-        key = self._dataset_key(dataset_id)
-        with _disk():
-            sealed = (self._path(dataset_id) / "meta").read_bytes()
-        facts = json.loads(_unseal(key, sealed, _context("meta", dataset_id)))
+        key = self.dataset_key(dataset_id)
+        with disk():
+            sealed = (self.folder_of(dataset_id) / "meta").read_bytes()
+        facts = json.loads(unseal(key, sealed, context("meta", dataset_id)))
         return facts if isinstance(facts, dict) else _damaged(dataset_id)
 
     def columns(self, dataset_id: str, names: Sequence[str]) -> dict[str, Words]:
@@ -170,11 +167,11 @@ class Store:
         Components are stacked in ascending order without the party's own number.
         Raises  StoreError if a column is not stored, or a file was changed or moved.
         """
-        key = self._dataset_key(dataset_id)
+        key = self.dataset_key(dataset_id)
         found = {}
         for name in names:
             header, body = self._read_column(dataset_id, key, name)
-            plain = _unseal(key, body, _context("body", dataset_id, name, FORM) + _bytes(header))
+            plain = unseal(key, body, context("body", dataset_id, name, FORM) + _bytes(header))
             shape = (len(self.components), header.planes, header.words)
             if len(plain) != 8 * shape[0] * shape[1] * shape[2]:
                 _damaged(dataset_id)
@@ -189,7 +186,7 @@ class Store:
         """
         if component not in self.components:
             raise StoreError(f"party {self.party} holds no component {component}")
-        key = self._dataset_key(dataset_id)
+        key = self.dataset_key(dataset_id)
         parts = []
         for name in names:
             header, _ = self._read_column(dataset_id, key, name, body=False)
@@ -198,6 +195,22 @@ class Store:
             entry = json.dumps(fields).encode()
             parts.append(len(entry).to_bytes(4, "big") + entry)
         return b"".join(parts)
+
+    # -- for what else is kept of a dataset (mpcnode.views) ------------------------------------------------
+
+    def folder_of(self, dataset_id: str) -> Path:
+        """The folder of a dataset: destroying it removes the folder's wrapped key, and so all that is sealed there."""
+        if not _DATASET.fullmatch(dataset_id):
+            raise StoreError("a dataset id is 32 hex digits")
+        return self._datasets / dataset_id
+
+    def dataset_key(self, dataset_id: str) -> bytes:
+        """The key that a dataset's files are sealed under. Raises StoreError if the dataset is not stored."""
+        try:
+            wrapped = (self.folder_of(dataset_id) / "key").read_bytes()
+        except OSError:
+            raise StoreError(f"dataset {dataset_id} is not stored here") from None
+        return unseal(self._key, wrapped, context("key", dataset_id))
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -209,15 +222,10 @@ class Store:
     def _pending(self) -> Path:
         return self._folder / "pending"
 
-    def _path(self, dataset_id: str) -> Path:
-        if not _DATASET.fullmatch(dataset_id):
-            raise StoreError("a dataset id is 32 hex digits")
-        return self._datasets / dataset_id
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer at a time over all processes; the kernel drops the lock of a killed one."""
-        with _disk():
+        with disk():
             descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -227,19 +235,12 @@ class Store:
 
     def _clean(self) -> None:
         """Remove half-written and keyless folders. Only under the lock."""
-        with _disk():
+        with disk():
             for path in list(self._pending.iterdir()):
                 shutil.rmtree(path)
             for path in list(self._datasets.iterdir()):
                 if not (path / "key").is_file():
                     shutil.rmtree(path)
-
-    def _dataset_key(self, dataset_id: str) -> bytes:
-        try:
-            wrapped = (self._path(dataset_id) / "key").read_bytes()
-        except OSError:
-            raise StoreError(f"dataset {dataset_id} is not stored here") from None
-        return _unseal(self._key, wrapped, _context("key", dataset_id))
 
     def _checked(self, components: Mapping[int, Words], planes: int) -> dict[int, Words]:
         if tuple(sorted(components)) != self.components:
@@ -254,16 +255,16 @@ class Store:
 
     def _write_column(self, folder: Path, key: bytes, header: _Header, arrays: Mapping[int, Words]) -> None:
         place = (header.dataset, header.column, header.form)
-        head = _seal(key, _bytes(header), _context("header", *place))
+        head = seal(key, _bytes(header), context("header", *place))
         plain = b"".join(arrays[c].tobytes() for c in self.components)
-        body = _seal(key, plain, _context("body", *place) + _bytes(header))
-        _write(folder / _file_name(header.column), _MAGIC, len(head).to_bytes(4, "big"), head, body)
+        body = seal(key, plain, context("body", *place) + _bytes(header))
+        write(folder / _file_name(header.column), _MAGIC, len(head).to_bytes(4, "big"), head, body)
 
     def _read_column(
         self, dataset_id: str, key: bytes, column: str, *, body: bool = True
     ) -> tuple[_Header, bytes]:
         try:
-            with open(self._path(dataset_id) / _file_name(column), "rb") as file:
+            with open(self.folder_of(dataset_id) / _file_name(column), "rb") as file:
                 start = file.read(len(_MAGIC) + 4)
                 if start[: len(_MAGIC)] != _MAGIC:
                     _damaged(dataset_id)
@@ -273,7 +274,7 @@ class Store:
             raise StoreError(f"dataset {dataset_id} has no column {column!r}") from None
         except OSError as wrong:
             raise StoreError(f"the share store cannot be read: {wrong.strerror}") from None
-        fields = json.loads(_unseal(key, head, _context("header", dataset_id, column, FORM)))
+        fields = json.loads(unseal(key, head, context("header", dataset_id, column, FORM)))
         fields.pop("type")
         header = _Header(**{**fields, "sha256": tuple((c, digest) for c, digest in fields["sha256"])})
         if header.party != self.party or header.mode != MODE:
@@ -307,56 +308,5 @@ def _file_name(column: str) -> str:
     return hashlib.sha256(f"{FORM}\0{column}".encode()).hexdigest()[:32] + ".share"
 
 
-def _context(kind: str, *place: str) -> bytes:
-    return json.dumps(["fourfold/1/store", kind, *place]).encode()
-
-
-def _seal(key: bytes, plain: bytes, context: bytes) -> bytes:
-    # The dataset key is fresh and seals a few hundred messages at most, so a random nonce cannot repeat.
-    nonce = os.urandom(_NONCE)
-    try:
-        return nonce + AESGCM(key).encrypt(nonce, plain, context)
-    except OverflowError:
-        raise StoreError("a column is larger than one sealed file can be: 2 GiB") from None
-
-
-def _unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
-    if len(sealed) < _NONCE + _TAG:
-        raise StoreError("a file of the share store is cut short")
-    try:
-        return AESGCM(key).decrypt(sealed[:_NONCE], memoryview(sealed)[_NONCE:], context)
-    except InvalidTag:
-        raise StoreError(
-            "a file of the share store was changed, moved, or sealed under another key"
-        ) from None
-
-
-def _write(path: Path, *parts: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _damaged(dataset_id: str) -> NoReturn:
     raise StoreError(f"a file of dataset {dataset_id} is damaged")
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as wrong:
-        raise StoreError(
-            f"the share store cannot be used: {wrong.strerror or 'input/output error'}"
-        ) from None

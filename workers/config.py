@@ -51,6 +51,7 @@ class Config:
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)  # may carry a password
     join_timeout: float = 15.0
     round_timeout: float = 15.0
+    ring_views_mb: int = 512  # what stored ring views may take on the disk, in MiB; 0 keeps none
 
     @property
     def me(self) -> Peer:
@@ -81,7 +82,10 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
 def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
     """The configuration in the JSON object of party.json; unknown names are errors."""
     party = _entry(
-        obj, "party.json", ("party", "portal_url", "portal_sign", "peers"), ("floors", "exact", "timeouts")
+        obj,
+        "party.json",
+        ("party", "portal_url", "portal_sign", "peers"),
+        ("floors", "exact", "timeouts", "ring_views_mb"),
     )
     floors = _entry(party.get("floors", {}), "floors", (), ("minimum_cohort", "micro_epsilon_per_query"))
     timeouts = _entry(party.get("timeouts", {}), "timeouts", (), ("join", "round"))
@@ -94,6 +98,8 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
           "portal_url: http://... or https://... is needed")  # fmt: skip
     _must(_public(party["portal_sign"]), "portal_sign: a public key of 64 hex digits is needed")
     _must(isinstance(party.get("exact", False), bool), "exact: true or false is needed")
+    views = party.get("ring_views_mb", Config.ring_views_mb)
+    _must(_whole(views) and views >= 0, "ring_views_mb: a whole number from 0 is needed")
     return Config(
         party=party["party"],
         folder=folder,
@@ -102,6 +108,7 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
         peers=_peers(party["peers"]),
         floors=Floors(**floors),
         exact=party.get("exact", False),
+        ring_views_mb=views,
         redis_url=redis_url,
         **{f"{name}_timeout": float(value) for name, value in timeouts.items()},
     )

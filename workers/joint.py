@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -19,12 +19,14 @@ from analytics.query import cost
 from analytics.query.model import Plan, canonical, digest
 from mpcnode import handshake, release
 from mpcnode.driver import run
-from mpcnode.errors import ProtocolAbort
+from mpcnode.errors import ProtocolAbort, StoreError
 from mpcnode.session import Session
 from mpcnode.store import Store
 from mpcnode.transport.base import Transport
+from mpcnode.views import Views
 from workers.alarm import Alarm, Connect, Place, never, others, signed_by
 from workers.config import PARTIES, Config
+from workers.kept import Kept
 from workers.keys import Keys
 from workers.ledger import Ledger
 from workers.mandate import Mandate
@@ -56,6 +58,7 @@ class Joint:
     connect: Connect
     cancelled: Callable[[], bool] = never
     session_id: bytes | None = None
+    kept: Kept | None = None
     committed: bool = False  # this party's READY may have left: only READYs decide from here
 
     def compute(self) -> Answer:
@@ -81,7 +84,16 @@ class Joint:
 
     def _compute(self, transport: Transport) -> Answer:
         plan, own = self.mandate.plan, self.config
-        tables = self._tables(plan)
+        self.kept = kept = Kept(Views(self.store, own.ring_views_mb << 20), plan)
+        try:
+            return self._in_session(transport, plan, kept)
+        except (ProtocolAbort, StoreError) as failed:
+            if isinstance(failed, StoreError) or (self.session_id is None and failed.reason == "mismatch"):
+                kept.drop_offered()
+            raise
+
+    def _in_session(self, transport: Transport, plan: Plan, kept: Kept) -> Answer:
+        own = self.config
         keys = handshake.handshake(
             party=own.party,
             transport=transport,
@@ -89,9 +101,10 @@ class Joint:
             terms=self._terms(plan),
             ledger=_head(self.ledger.head()),
             seen={p: _head(head) for p, head in self.ledger.peers().items() if p != own.party},
-            stored=self._stored,
+            stored=lambda component, agreed: self._stored(component) + kept.digests(component, agreed),
             timeout=own.round_timeout,
             join_timeout=own.join_timeout,
+            offered=kept.offered,
         )
         self.session_id = keys.session_id
         for peer, head in keys.heads.items():
@@ -105,7 +118,7 @@ class Joint:
             session_id=keys.session_id,
             block=keys.block,
         )
-        total = run(session, execute.execute(session, plan, tables))
+        total = run(session, execute.execute(session, plan, self._tables(plan, kept.tables(keys.views))))
         purpose = _purpose(plan)
         words = release.reveal(session, keys.channel, total, purpose, self._release_terms(plan, purpose))
         return Answer(
@@ -123,15 +136,15 @@ class Joint:
     def _signers(self) -> dict[int, bytes]:
         return {peer.party: bytes.fromhex(peer.sign) for peer in self.config.peers}
 
-    def _tables(self, plan: Plan) -> list[execute.Table]:
+    def _tables(self, plan: Plan, views: Sequence[execute.RingViews]) -> list[execute.Table]:
         names = self._columns(plan)
         return [
-            execute.Table(capacity=dataset.capacity, planes=self.store.columns(dataset.id, names))
-            for dataset in plan.datasets
+            execute.Table(capacity=d.capacity, planes=self.store.columns(d.id, names), views=own)
+            for d, own in zip(plan.datasets, views, strict=True)
         ]
 
     def _stored(self, component: int) -> bytes:
-        """H_c: everything stored under the component that this session reads."""
+        """The bundles' part of H_c: everything stored under the component that this session reads."""
         names = self._columns(self.mandate.plan)
         return b"".join(
             self.store.component_digests(dataset.id, names, component)
@@ -143,7 +156,8 @@ class Joint:
         return ["", *(column.name for column in plan.columns)]
 
     def _terms(self, plan: Plan) -> handshake.Terms:
-        layout = [cost.blocks(plan, dataset.capacity) for dataset in plan.datasets]
+        # Of a session that reads no ring views; from those that it reads, all agree on the same other one.
+        layout = [[[b.table, b.start, b.stop] for b in batch] for batch in cost.batches(plan)]
         constants = [thresholds(r.scale) for r in plan.releases if r.scale is not None]
         return handshake.Terms(
             order_hash=bytes.fromhex(self.mandate.order_hash),
@@ -165,10 +179,13 @@ class Joint:
             commit=self._spend,
             opening=self._opening,
             sign=self.keys.sign.sign,
-            verify=lambda party, message, signature: signed_by(self.config, party, message, signature),
+            verify=self._signed_by,
             # Not less: a peer can hold an honest party back by a round's time-out before it comes to its READY.
             timeout=self.config.round_timeout,
         )
+
+    def _signed_by(self, party: int, message: bytes, signature: bytes) -> bool:
+        return signed_by(self.config, party, message, signature)
 
     def _spend(self) -> bytes:
         """The debit is SPENT, on disk, when this returns: only then does READY leave."""
@@ -179,6 +196,19 @@ class Joint:
 
     def _opening(self) -> None:
         self.ledger.opening(**self.mandate.place)
+
+    def settle(self) -> None:
+        """Keep the ring views that this session made, if every party has them. Only after the answer."""
+        assert self.session_id is not None and self.kept is not None, "an answer came from a session"
+        if self.kept.pending:
+            transport = self.connect(f"{self._place.name}-views", never)
+            peers = others(self.config)
+            self.kept.settle(self.session_id, peers, transport, self.keys.sign.sign, self._signed_by)
+
+    def drop(self) -> None:
+        """Leave nothing of a session without an answer."""
+        if self.kept is not None:
+            self.kept.drop()
 
     def sweep(self) -> None:
         """Remove what came after this party had its answer: the third opening, of which two suffice."""

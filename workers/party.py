@@ -126,10 +126,12 @@ class Party:
         except Exception as error:  # noqa: BLE001  (whatever it was, the attempt ends with a report)
             code = _code(error)
             _log_failure(self.config.party, order.query, number, code, error)
+            joint.drop()
             self._abort(mandate, code)
             self._abandon(joint)
             return code
         self._answer(mandate, answer)
+        joint.settle()
         joint.sweep()
         log.info("party %d: query %s attempt %d answered after %.2f s, %d rounds",
                  self.config.party, order.query, number, time.monotonic() - began, answer.rounds)  # fmt: skip

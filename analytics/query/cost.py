@@ -7,6 +7,7 @@ and compares.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from analytics.query.model import By, Cohort, Plan, Release
@@ -56,38 +57,99 @@ def uses_one_hot(codes: int, bits: int) -> bool:
     return bits <= ONE_HOT_BITS or codes * (bits - 1) > 1 << bits
 
 
-def row_bytes(plan: Plan) -> int:
+Factor = tuple[str, int, int]  # column, dropped bits, exponent
+Monomial = tuple[Factor, ...]  # a ring column of a table: the product of its factors, row by row
+Held = Collection[Monomial]  # the ring columns of a table that are stored and need not be made
+
+
+def row_bytes(plan: Plan, held: Held = ()) -> int:
     """Bytes of temporaries that a row takes in the widest moment of a block, over all releases."""
     bits = {c.name: c.bits for c in plan.columns}
-    total = 0
+    made = conversions(plan, held)
+    total = sum(96 * bits_of for _, bits_of in made.operands) + 48 * len(ring_columns(plan))
     for release in plan.releases:
-        if release.operands:
-            total += release.cells * 96
-            total += sum(96 * o.bits for o in release.operands) + 48 * len(release.monomials)
-        else:
-            total += release.cells * 2
+        total += release.cells * (96 if release.operands else 2)
         total += sum(2 << min(bits[b.column], ONE_HOT_BITS) for b in release.by)
     return max(1, total)
 
 
-def block_words(plan: Plan) -> int:
+def block_words(plan: Plan, held: Held = ()) -> int:
     """Words of rows in one block: as many as BLOCK_BYTES of temporaries allow, at least one."""
-    return max(1, BLOCK_BYTES // row_bytes(plan) // WORD_BITS)
+    return max(1, BLOCK_BYTES // row_bytes(plan, held) // WORD_BITS)
 
 
-def blocks(plan: Plan, capacity: int) -> list[tuple[int, int]]:
-    """(start, stop) of each block of a table's words."""
-    words = -(-capacity // WORD_BITS)
-    step = block_words(plan)
-    return [(start, min(start + step, words)) for start in range(0, words, step)]
+@dataclass(frozen=True)
+class Block:
+    """Rows that are worked on as one: words [start, stop) of one table of the plan."""
+
+    table: int
+    start: int
+    stop: int
 
 
-def operand_keys(plan: Plan) -> list[tuple[str, int]]:
-    """The distinct (column, dropped bits) that are converted, in plan order."""
-    return list(dict.fromkeys((o.column, o.dropped) for r in plan.releases for o in r.operands))
+def batches(plan: Plan, held: Sequence[Held] = ()) -> list[list[Block]]:
+    """The blocks of all tables, in order; those of one batch share rounds and, together, BLOCK_BYTES."""
+    out: list[list[Block]] = []
+    room = 0
+    for table, dataset in enumerate(plan.datasets):
+        own = held[table] if held else ()
+        words, step, each = -(-dataset.capacity // WORD_BITS), block_words(plan, own), row_bytes(plan, own)
+        for start in range(0, words, step):
+            stop = min(start + step, words)
+            size = (stop - start) * WORD_BITS * each
+            if not out or size > room:
+                out.append([])
+                room = BLOCK_BYTES
+            out[-1].append(Block(table, start, stop))
+            room -= size
+    return out
 
 
-Factor = tuple[str, int, int]  # column, dropped bits, exponent
+@dataclass(frozen=True)
+class Conversions:
+    """How a table comes to the ring columns of a plan: each once, in plan order, the later from the earlier.
+
+    read      stored ring columns, those among them that only products need
+    operands  ((column, dropped), bits): columns converted from their planes
+    squares, crosses  products of two ring columns, row by row
+    """
+
+    read: tuple[Monomial, ...]
+    operands: tuple[tuple[tuple[str, int], int], ...]
+    squares: tuple[Factor, ...]
+    crosses: tuple[tuple[Factor, Factor], ...]
+
+    @property
+    def monomials(self) -> list[Monomial]:
+        """The ring columns that are made."""
+        columns = [((column, dropped, 1),) for (column, dropped), _ in self.operands]
+        return [*columns, *((square,) for square in self.squares), *self.crosses]
+
+
+def ring_columns(plan: Plan) -> list[Monomial]:
+    """The ring columns that the totals of a plan are sums of, each once, in plan order."""
+    wanted = (factors(r, m) for r in plan.releases for m in r.monomials)
+    return list(dict.fromkeys(w for w in wanted if w))
+
+
+def conversions(plan: Plan, held: Held = ()) -> Conversions:
+    """What a table that holds some ring columns reads, and what it makes."""
+    bits = {(o.column, o.dropped): o.bits for r in plan.releases for o in r.operands}
+    needed = list(ring_columns(plan))
+    for monomial in needed:  # grows: a product that is not stored needs its factors, a square its root
+        if monomial not in held and len(monomial) == 2:
+            needed += [(factor,) for factor in monomial]
+        elif monomial not in held and monomial[0][2] == 2:
+            column, dropped, _ = monomial[0]
+            needed.append(((column, dropped, 1),))
+    needed = list(dict.fromkeys(needed))
+    missing = [m for m in needed if m not in held]
+    return Conversions(
+        read=tuple(m for m in needed if m in held),
+        operands=tuple((key, width) for key, width in bits.items() if ((*key, 1),) in missing),
+        squares=tuple(m[0] for m in missing if len(m) == 1 and m[0][2] == 2),
+        crosses=tuple((m[0], m[1]) for m in missing if len(m) == 2),
+    )
 
 
 def factors(release: Release, monomial: tuple[int, ...]) -> tuple[Factor, ...]:
@@ -95,19 +157,15 @@ def factors(release: Release, monomial: tuple[int, ...]) -> tuple[Factor, ...]:
     return tuple((o.column, o.dropped, e) for o, e in zip(release.operands, monomial, strict=True) if e)
 
 
-def products(plan: Plan) -> tuple[list[Factor], list[tuple[Factor, Factor]]]:
-    """The squares and the cross products of columns that the plan needs, each once, in plan order."""
-    wanted = [factors(r, m) for r in plan.releases for m in r.monomials]
-    squares = [f for w in wanted for f in w if f[2] == 2]
-    crosses = [(w[0], w[1]) for w in wanted if len(w) == 2]
-    return list(dict.fromkeys(squares)), list(dict.fromkeys(crosses))
-
-
-def estimate(plan: Plan) -> Cost:
-    """Rounds and bytes of a plan with four parties. Pure; a few milliseconds."""
+def estimate(plan: Plan, held: Sequence[Held] = ()) -> Cost:
+    """Rounds and bytes of a plan with four parties, with the ring columns that each table holds. Pure; milliseconds."""
     tables = Tally()
-    for dataset in plan.datasets:
-        tables.then(_table(plan, dataset.capacity))
+    for batch in batches(plan, held):
+        tables.then(_batch(plan, batch, held))
+    if plan.mode == "exact" and plan.minimum_cohort > 1:
+        tables.together(
+            *(_own_count(plan, r, -(-d.capacity // WORD_BITS)) for d in plan.datasets for r in plan.releases)
+        )
     whole = Tally().together(tables, _noise(plan))
     words = sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
     if plan.mode == "exact" and plan.minimum_cohort > 1:
@@ -117,26 +175,22 @@ def estimate(plan: Plan) -> Cost:
     return Cost(rounds=whole.rounds + 2, bytes_per_party=sent + opening)
 
 
-def _table(plan: Plan, capacity: int) -> Tally:
-    tally = Tally()
-    for start, stop in blocks(plan, capacity):
-        words = stop - start
-        masks = [_cells(plan, r, words) for r in plan.releases]
-        tally.together(_columns(plan, words), *masks)
-        tally.together(*(_totals(r) for r in plan.releases if r.operands))
-    if plan.mode == "exact" and plan.minimum_cohort > 1:
-        words = -(-capacity // WORD_BITS)
-        tally.together(*(_own_count(plan, r, words) for r in plan.releases))
-    return tally
+def _batch(plan: Plan, batch: Sequence[Block], held: Sequence[Held]) -> Tally:
+    return Tally().together(*(_block(plan, b.stop - b.start, held[b.table] if held else ()) for b in batch))
 
 
-def _columns(plan: Plan, words: int) -> Tally:
-    bits = {(o.column, o.dropped): o.bits for r in plan.releases for o in r.operands}
+def _block(plan: Plan, words: int, held: Held) -> Tally:
+    masks = [_cells(plan, r, words) for r in plan.releases]
+    tally = Tally().together(_columns(plan, words, held), *masks)
+    return tally.together(*(_totals(r) for r in plan.releases if r.operands))
+
+
+def _columns(plan: Plan, words: int, held: Held) -> Tally:
     rows = words * WORD_BITS
-    tally = Tally().together(*(_to_ring(bits[k] * words) for k in operand_keys(plan)))
-    squares, crosses = products(plan)
-    tally.together(*(Tally().gate(rows) for _ in squares))
-    return tally.together(*(Tally().gate(rows) for _ in crosses))
+    made = conversions(plan, held)
+    tally = Tally().together(*(_to_ring(bits * words) for _, bits in made.operands))
+    tally.together(*(Tally().gate(rows) for _ in made.squares))
+    return tally.together(*(Tally().gate(rows) for _ in made.crosses))
 
 
 def _cells(plan: Plan, release: Release, words: int) -> Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -28,6 +29,22 @@ def made_table(rng, rows):
         present = rng.random(rows) < 0.8
         table[column.name] = (np.where(present, rng.integers(0, 1 << column.bits, rows), 0), present)
     return table
+
+
+class Memory:
+    """Ring columns of one party's table, in memory: what sessions made, and how much of it this one may read."""
+
+    def __init__(self, kept, held=()):
+        self.kept, self.held = kept, held
+
+    def read(self, monomial, start, stop):
+        assert monomial in self.held
+        return self.kept[monomial][:, 64 * start : 64 * stop]
+
+    def keep(self, monomial, start, rows):
+        before = self.kept.get(monomial)
+        assert start == 0 or before.shape[1] == 64 * start
+        self.kept[monomial] = rows if start == 0 else np.concatenate([before, rows], axis=1)
 
 
 def shared_tables(world, clear, capacity):
@@ -124,8 +141,12 @@ def plan_of(mode, minimum, capacities, made):
 
 
 def outcome(world, plan, clear):
-    """The opened integers of a plan, and the sessions that made them."""
+    """The opened integers of a plan."""
     tables = [shared_tables(world, t, d.capacity) for t, d in zip(clear, plan.datasets, strict=True)]
+    return played(world, plan, tables)
+
+
+def played(world, plan, tables):
     world.connect()
     results = world.outcomes(
         lambda session: run(session, execute(session, plan, [t[session.party] for t in tables]))
@@ -165,19 +186,57 @@ def test_noised_totals_are_the_references_when_the_noise_is_tiny(data, seed):
     check_cost(world, plan)
 
 
-def check_cost(world, plan):
-    estimate = cost.estimate(plan)
+@pytest.mark.parametrize("block_bytes", [cost.BLOCK_BYTES, 1 << 16])
+@given(data=st.data(), seed=st.integers(0, 2**32))
+@settings(max_examples=12, deadline=None)
+def test_stored_ring_columns_change_rounds_and_bytes_and_no_answer(block_bytes, data, seed):
+    made = data.draw(st.lists(releases("exact"), min_size=1, max_size=3))
+    sizes = data.draw(st.lists(st.integers(1, 150), min_size=1, max_size=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "BLOCK_BYTES", block_bytes)
+        world = World(seed)
+        clear = [made_table(world.rng, rows) for rows in sizes]
+        plan = plan_of("exact", 1, [200, 192][: len(sizes)], made)
+        tables = [shared_tables(world, t, d.capacity) for t, d in zip(clear, plan.datasets, strict=True)]
+        memories = [[Memory({}) for _ in range(4)] for _ in tables]
+        cold = [with_views(t, m) for t, m in zip(tables, memories, strict=True)]
+        truth = reference.evaluate(plan, plan.datasets, clear)
+        assert played(world, plan, cold) == truth
+        check_cost(world, plan)
+        names = cost.conversions(plan).monomials
+        assert all(list(m.kept) == names for dataset in memories for m in dataset)
+        held = [data.draw(st.sets(st.sampled_from(names))) if names else set() for _ in tables]
+        warm = [
+            with_views(t, [Memory(dict(m.kept), own) for m in dataset])
+            for t, dataset, own in zip(tables, memories, held, strict=True)
+        ]
+        world.seed += 1
+        assert played(world, plan, warm) == truth
+        check_cost(world, plan, held)
+        assert cost.estimate(plan, held).bytes_per_party <= cost.estimate(plan).bytes_per_party + 48 * 64
+
+
+def with_views(parties, views):
+    return [replace(table, views=own) for table, own in zip(parties, views, strict=True)]
+
+
+def test_small_tables_share_their_rounds():
+    one = plan_of("dp", 11, [200], [moments()])
+    three = plan_of("dp", 11, [200, 300, 400], [moments()])
+    assert cost.estimate(three).rounds == cost.estimate(one).rounds
+
+
+def check_cost(world, plan, held=()):
+    estimate = cost.estimate(plan, held)
     words = released_words(plan)
     assert estimate.rounds == world.sessions[0].rounds + 2
     sent = sum(s.words_sent for s in world.sessions) * 2 + 48 * world.sessions[0].rounds
     assert estimate.bytes_per_party == sent + 3 * (5 * cost.READY_BYTES + 8 * words)
 
 
-def test_blocks_of_rows_change_nothing_but_rounds(monkeypatch):
-    world = World(11)
-    clear = [made_table(world.rng, 500)]
+def moments():
     _, monomials, _ = KINDS["sd"]
-    release = Release(
+    return Release(
         statement=0,
         cohort=("less", "bmi", 300),
         by=(By(column="region", groups=((0,), (1,), (2,))),),
@@ -188,7 +247,12 @@ def test_blocks_of_rows_change_nothing_but_rounds(monkeypatch):
         micro_epsilon=0,
         scale=None,
     )
-    plan = plan_of("exact", 11, [512], [release])
+
+
+def test_blocks_of_rows_change_nothing_but_rounds(monkeypatch):
+    world = World(11)
+    clear = [made_table(world.rng, 500)]
+    plan = plan_of("exact", 11, [512], [moments()])
     whole = outcome(World(11), plan, clear)
     monkeypatch.setattr(cost, "BLOCK_BYTES", 1)
     world = World(12)

@@ -149,9 +149,8 @@ def test_a_task_told_five_times_runs_once_and_says_nothing_more(four, world):
     said = len(world.portal.reports)
     for _ in range(4):
         assert four.play() == dict.fromkeys(range(4), "attempt_seen")
-    assert len(world.portal.reports) == said and [n for n in world.networks if "-a" not in n] == [
-        f"{order.nonce}-1"
-    ]
+    sessions = [n for n in world.networks if "-a" not in n]
+    assert len(world.portal.reports) == said and sessions == [f"{order.nonce}-1"]
     assert four.balances(order) == [(0, 1000)] * 4
 
 

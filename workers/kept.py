@@ -1,0 +1,160 @@
+"""The ring views of one attempt: which are offered, which are read, which stay for the next.
+
+A view is offered in the hello under a hash of its dataset and name; those that all four offer are read, once their
+digests are confirmed. What the session makes is pending until a VIEW of every party is in, each signed over the
+session and the names it has whole: the views that all name are kept. A session that differs before round 0, or a file
+that does not open, drops what was offered, and the next one converts again (docs/protocols.md, Stored ring views).
+Public: which views exist. Hidden: what is in them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from analytics.query import cost
+from analytics.query.cost import Monomial
+from analytics.query.model import Plan, PlanDataset, canonical
+from mpcnode.errors import ProtocolAbort, StoreError
+from mpcnode.ring import Words
+from mpcnode.transport.base import Transport
+from mpcnode.views import Draft, View, Views
+
+log = logging.getLogger(__name__)
+
+VIEW = b"fourfold/1/view"
+VIEW_WAIT = 2.0  # seconds that a party with pending views waits for each of the others
+HASH_BYTES = 16
+SIGNATURE_BYTES = 64
+
+Verify = Callable[[int, bytes, bytes], bool]  # whether a signature of a party is right
+
+
+@dataclass
+class TableViews:
+    """`analytics.execute.RingViews` of one dataset, over the party's store."""
+
+    held: Collection[Monomial]
+    stored: dict[Monomial, View] = field(repr=False)
+    draft: Draft | None = field(repr=False)
+
+    def read(self, monomial: Monomial, start: int, stop: int) -> Words:
+        return self.stored[monomial].read(start, stop)
+
+    def keep(self, monomial: Monomial, start: int, rows: Words) -> None:
+        assert self.draft is not None, "a session that makes ring columns has a draft of them"
+        self.draft.write(_name(monomial), start, rows)
+
+
+class Kept:
+    """One attempt's ring views of all datasets of its plan."""
+
+    def __init__(self, views: Views, plan: Plan) -> None:
+        self._views = views
+        self._plan = plan
+        self._offered: dict[bytes, tuple[PlanDataset, Monomial]] = {}
+        self._drafts: list[Draft] = []
+        useful = {_name(m): m for m in cost.conversions(plan).monomials}
+        for dataset in plan.datasets:
+            for name in views.held(dataset.id, useful):
+                self._offered[_hash(dataset.id, name)] = (dataset, useful[name])
+
+    @property
+    def offered(self) -> Collection[bytes]:
+        """What the hello says that this party can read."""
+        return self._offered.keys()
+
+    def digests(self, component: int, agreed: Collection[bytes]) -> bytes:
+        """The agreed views' part of H_c."""
+        return b"".join(
+            self._views.digests(dataset.id, [_name(monomial)], component)
+            for dataset, monomial in self._of(agreed)
+        )
+
+    def tables(self, agreed: Collection[bytes]) -> list[TableViews]:
+        """What `execute` reads and writes of each dataset of the plan."""
+        out = []
+        for dataset in self._plan.datasets:
+            stored = {m: self._views.open(dataset.id, _name(m)) for d, m in self._of(agreed) if d == dataset}
+            made = cost.conversions(self._plan, stored).monomials
+            words = -(-dataset.capacity // cost.WORD_BITS)
+            if made:
+                self._drafts.append(self._views.draft(dataset.id, map(_name, made), words))
+            out.append(TableViews(stored.keys(), stored, self._drafts[-1] if made else None))
+        return out
+
+    @property
+    def pending(self) -> bool:
+        """Whether this session makes ring columns that may be kept: the same at all parties."""
+        return bool(self._drafts)
+
+    def settle(
+        self,
+        session_id: bytes,
+        peers: Collection[int],
+        transport: Transport,
+        sign: Callable[[bytes], bytes],
+        verify: Verify,
+    ) -> None:
+        """Keep the views that every party made whole in this session; without all VIEWs in time, none.
+
+        transport  of a name of its own; closed here. Raises nothing that a peer or the carrier did.
+        """
+        whole = [(draft, name) for draft in self._drafts for name in draft.whole()]
+        mine = {_hash(draft.dataset_id, name) for draft, name in whole}
+        try:
+            agreed = mine.intersection(*_exchanged(mine, session_id, peers, transport, sign, verify))
+            for draft in self._drafts:
+                draft.keep(n for n in draft.whole() if _hash(draft.dataset_id, n) in agreed)
+        except (ProtocolAbort, StoreError) as wrong:
+            log.warning("the ring views of this session are not kept: %s", wrong)
+        finally:
+            self.drop()
+            with suppress(ProtocolAbort):
+                transport.close()
+
+    def drop(self) -> None:
+        """Leave nothing pending of this session."""
+        for draft in self._drafts:
+            draft.drop()
+
+    def drop_offered(self) -> None:
+        """Convert again next time: somebody's views differ, or one of ours does not open."""
+        for dataset, monomial in self._offered.values():
+            self._views.drop(dataset.id, [_name(monomial)])
+
+    def _of(self, agreed: Collection[bytes]) -> list[tuple[PlanDataset, Monomial]]:
+        return [place for name, place in self._offered.items() if name in agreed]
+
+
+def _exchanged(
+    mine: Collection[bytes],
+    session_id: bytes,
+    peers: Collection[int],
+    transport: Transport,
+    sign: Callable[[bytes], bytes],
+    verify: Verify,
+) -> list[set[bytes]]:
+    """The views that each peer made whole, as it signed them. Raises ProtocolAbort without all of them."""
+    names = b"".join(sorted(mine))
+    for peer in peers:
+        transport.push(peer, [sign(VIEW + session_id + names) + names])
+    out = []
+    for peer in peers:
+        frame = bytes(transport.pull(peer, 1, VIEW_WAIT)[0])
+        signature, theirs = frame[:SIGNATURE_BYTES], frame[SIGNATURE_BYTES:]
+        if len(theirs) % HASH_BYTES or not verify(peer, VIEW + session_id + theirs, signature):
+            raise ProtocolAbort("mismatch", f"VIEW of party {peer}")
+        out.append({theirs[k : k + HASH_BYTES] for k in range(0, len(theirs), HASH_BYTES)})
+    return out
+
+
+def _name(monomial: Monomial) -> str:
+    return canonical(monomial).decode()
+
+
+def _hash(dataset_id: str, name: str) -> bytes:
+    return sha256(canonical([dataset_id, name])).digest()[:HASH_BYTES]
