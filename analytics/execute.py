@@ -7,7 +7,7 @@ Hidden: rows, cohorts and their sizes, totals, noise.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -67,6 +67,23 @@ class Table:
     views: RingViews = field(default_factory=NoViews, repr=False)
 
 
+def tables(
+    plan: Plan,
+    columns: Callable[[str, Sequence[str]], Mapping[str, Words]],
+    views: Sequence[RingViews],
+) -> list[Table]:
+    """What a driver reads of each dataset of a plan; `columns` gives the planes of a dataset's columns by name."""
+    return [
+        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan)), views=own)
+        for d, own in zip(plan.datasets, views, strict=True)
+    ]
+
+
+def read_columns(plan: Plan) -> list[str]:
+    """The columns that a plan reads, the valid plane first."""
+    return ["", *(column.name for column in plan.columns)]
+
+
 def released_words(plan: Plan) -> int:
     """How many ring elements the plan reveals."""
     return sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
@@ -83,15 +100,26 @@ def integers(plan: Plan, values: Words) -> list[list[int]]:
     return out
 
 
-async def execute(session: Session, plan: Plan, tables: Sequence[Table]) -> Share:
+Totals = list[Share]  # (cells, monomials) of each release
+
+
+async def execute(
+    session: Session,
+    plan: Plan,
+    tables: Sequence[Table],
+    work: cost.Work | None = None,
+    join: Callable[[Totals], Totals] = lambda totals: totals,
+) -> Share:
     """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
 
     Shapes  tables in the order of plan.datasets, with every column of plan.columns and the valid plane "".
-    Cost    `analytics.query.cost.estimate`, exactly.
+    work    the rows that this driver takes, all by default; `join` adds the totals of the other drivers' rows.
+    Cost    `analytics.query.cost.estimate`, exactly, with one driver.
     Leaks   nothing. Raises ProtocolAbort.
     """
-    parts, noise = await gather(_all_tables(session, plan, tables), _noise(session, plan))
-    totals, own = parts
+    rows = _all_tables(session, plan, tables, work or _all_rows(plan, tables))
+    (totals, own), noise = await gather(rows, _noise(session, plan))
+    totals = join(totals)
     if plan.mode == "exact":
         return await _suppressed(session, plan, totals, own)
     flat = [
@@ -101,16 +129,26 @@ async def execute(session: Session, plan: Plan, tables: Sequence[Table]) -> Shar
     return noised
 
 
+async def partial(session: Session, plan: Plan, tables: Sequence[Table], work: cost.Work) -> Totals:
+    """Return one further driver's totals, to be added to those of the driver that releases. Leaks nothing."""
+    totals, _ = await _all_tables(session, plan, tables, work)
+    return totals
+
+
+def _all_rows(plan: Plan, tables: Sequence[Table]) -> cost.Work:
+    return cost.batches(plan, [table.views.held for table in tables])
+
+
 async def _all_tables(
-    session: Session, plan: Plan, tables: Sequence[Table]
-) -> tuple[list[Share], list[list[Share]]]:
-    """Totals (cells, monomials) of each release over all tables; in exact mode also [own count may be shown]."""
-    totals: list[Share] | None = None
+    session: Session, plan: Plan, tables: Sequence[Table], work: cost.Work
+) -> tuple[Totals, list[list[Share]]]:
+    """Totals over these rows of all tables; in exact mode also [own count may be shown] of each table and release."""
+    totals: Totals | None = None
     masks: list[list[list[Share]]] = [[] for _ in tables]
-    for batch in cost.batches(plan, [table.views.held for table in tables]):
+    for batch in work:
         parts = await gather(*(_block(session, plan, _Rows(session, tables[b.table], b)) for b in batch))
         for block, (part, cells) in zip(batch, parts, strict=True):
-            totals = part if totals is None else [a + b for a, b in zip(totals, part, strict=True)]
+            totals = part if totals is None else added(totals, part)
             if plan.mode == "exact" and plan.minimum_cohort > 1:
                 masks[block.table].append(cells)
     assert totals is not None, "a plan has a dataset, and a table has a row"
@@ -120,6 +158,11 @@ async def _all_tables(
     whole = [concatenate([cells[k] for cells in blocks], axis=-1) for blocks in masks for k in releases]
     shown = await gather(*(_may_be_shown(session, plan, cells) for cells in whole))
     return totals, [shown[k : k + len(plan.releases)] for k in range(0, len(shown), len(plan.releases))]
+
+
+def added(left: Totals, right: Totals) -> Totals:
+    """Totals over the rows of both."""
+    return [a + b for a, b in zip(left, right, strict=True)]
 
 
 @dataclass(frozen=True)

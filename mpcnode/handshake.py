@@ -82,6 +82,24 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DriverKeys:
+    """The keys of one driver: links, tags, streams. To another process of the same party they go sealed."""
+
+    party: int
+    n: int
+    session_id: bytes
+    block: int
+    links: Mapping[tuple[int, int], bytes] = field(repr=False)
+    vouch: Mapping[int, bytes] = field(repr=False)
+    prss: Mapping[int, bytes] = field(repr=False)
+
+    def channel(self, transport: Transport, timeout: float) -> Channel:
+        """The sealed links of the block; to be made once, by the process that uses them."""
+        context = self.session_id + self.block.to_bytes(4, "big")
+        return Channel(self.party, self.vouch, transport, self.links, context, timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Established:
     """A session's keys in one party, agreed on and confirmed. `channel` and `vouch_keys` are those of `block`."""
 
@@ -94,18 +112,24 @@ class Established:
     vouch_keys: Mapping[int, bytes] = field(repr=False)
     heads: Mapping[int, Head]
     views: frozenset[bytes]  # the stored ring views that every party offered: this session reads these
+    drivers: int  # as many as the party with the fewest can run
     _pairs: Mapping[int, bytes] = field(repr=False)
     _opened: set[int] = field(repr=False)
 
-    def driver(self, block: int, transport: Transport, timeout: float) -> tuple[Channel, dict[int, bytes]]:
-        """Channel and vouch keys of one more driver: every process that exchanges messages has its own.
+    def keys(self, block: int) -> DriverKeys:
+        """The keys of one more driver: every process that exchanges messages has its own.
 
         A block's keys come out once (`StepReused`): two workers on one key would repeat pads and nonces.
         """
         if block in self._opened:
             raise StepReused(f"the keys of block {block} are in use")
         self._opened.add(block)
-        return _block_keys(self.party, self.session_id, self._pairs, block, transport, timeout)
+        return _driver_keys(self.party, self.session_id, self._pairs, block, self.prss_keys)
+
+    def driver(self, block: int, transport: Transport, timeout: float) -> tuple[Channel, Mapping[int, bytes]]:
+        """Channel and vouch keys of one more driver in this process."""
+        keys = self.keys(block)
+        return keys.channel(transport, timeout), keys.vouch
 
 
 def handshake(
@@ -121,6 +145,7 @@ def handshake(
     join_timeout: float | None = None,
     block: int = 0,
     offered: Collection[bytes] = (),
+    drivers: int = 1,
 ) -> Established:
     """Return this party's keys of a new session, once every party agrees on everything.
 
@@ -131,6 +156,7 @@ def handshake(
     offered       names (hashes of 16 bytes) of stored ring views that this party can read; those that every party
                   offers are agreed on. None with three parties: nothing computed among three is kept
     timeout       seconds of silence that end it; `join_timeout` for the first flight, while the others start
+    drivers       how many processes of this party can take part; the session has as many as the fewest offer
     Cost          four messages to each peer (about 1.8 KB, 1.2 KB, 80 and 80 bytes at n = 4), one signature, n - 1
                   verifications, n - 1 HPKE seals and openings, no round.
     Leaks         the hellos; ledger heads are hashes of a party's own lines.
@@ -146,20 +172,21 @@ def handshake(
     agreed = _agreed(terms, identity.public)
     own_seen = {p: seen.get(p, Head(0, b"")) for p in peers}
     mine = frozenset(offered) if n == 4 else frozenset()
-    body = _hello(party, agreed, ephemeral.public, ledger, own_seen, mine)
+    body = _hello(party, agreed, ephemeral.public, ledger, own_seen, mine, drivers)
     arrived = transport.exchange(
         {p: [body + identity.private.sign(body)] for p in peers},
         dict.fromkeys(peers, 1),
         max(timeout, join_timeout or 0.0),
     )
     hellos = {p: _read_hello(p, arrived[p][0], identity.public[p], agreed) for p in peers}
-    hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen, mine)
+    hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen, mine, drivers)
     _check_ledgers(hellos)
     views = frozenset.intersection(*(hello.views for hello in hellos.values()))
     session_id = sha256(_encode(SESSION, *(hellos[p].body for p in range(n)))).digest()
     pairs = _agree_on_pairs(party, transport, session_id, ephemeral, hellos, timeout)
     del ephemeral
-    channel, vouch_keys = _block_keys(party, session_id, pairs, block, transport, timeout)
+    own = _driver_keys(party, session_id, pairs, block, {})
+    channel = own.channel(transport, timeout)
     keys = _agree_on_components(party, n, channel, session_id)
     _confirm(party, channel, session_id, keys, {c: stored(c, views) for c in keys})
     return Established(
@@ -170,9 +197,10 @@ def handshake(
         channel=channel,
         # k_c itself is the key of the confirmation: what expands to masks is derived from it once more.
         prss_keys={c: HKDFExpand(SHA256(), 16, b"fourfold/1/streams").derive(k) for c, k in keys.items()},
-        vouch_keys=vouch_keys,
+        vouch_keys=own.vouch,
         heads={p: hellos[p].ledger for p in peers},
         views=views,
+        drivers=min(hello.drivers for hello in hellos.values()),
         _pairs=pairs,
         _opened={block},
     )
@@ -199,6 +227,7 @@ class _Hello:
     ledger: Head
     seen: Mapping[int, Head]
     views: frozenset[bytes]
+    drivers: int
 
 
 def _agreed(terms: Terms, public: Mapping[int, bytes]) -> list[tuple[str, str, bytes]]:
@@ -225,6 +254,7 @@ def _hello(
     ledger: Head,
     seen: Mapping[int, Head],
     views: frozenset[bytes],
+    drivers: int,
 ) -> bytes:
     witnessed = (_encode(_number(p), _number(head.length), head.digest) for p, head in sorted(seen.items()))
     return _encode(
@@ -236,6 +266,7 @@ def _hello(
         _encode(_number(ledger.length), ledger.digest),
         _encode(*witnessed),
         _encode(*sorted(views)),
+        _number(drivers),
     )
 
 
@@ -249,21 +280,28 @@ def _read_hello(party: int, frame: bytes, public: bytes, agreed: list[tuple[str,
     except InvalidSignature:
         raise ProtocolAbort("mismatch", f"hello of party {party}: signature") from None
     fields = _decode(body, party)
-    if fields[:1] != [HELLO] or len(fields) != 7 + len(agreed):
+    if fields[:1] != [HELLO] or len(fields) != 8 + len(agreed):
         raise ProtocolAbort("version", f"hello of party {party}: another form")
     if fields[1] != _number(party):
         raise ProtocolAbort("mismatch", f"hello of party {party} names another")
-    for theirs, (reason, name, ours) in zip(fields[2:-5], agreed, strict=True):
+    for theirs, (reason, name, ours) in zip(fields[2:-6], agreed, strict=True):
         if theirs != ours:
             raise ProtocolAbort(reason, f"hello of party {party}: another {name}")
-    nonce, ephemeral, ledger, witnessed, views = fields[-5:]
-    if len(nonce) != 32 or len(ephemeral) != KEM_PUBLIC:
-        raise ProtocolAbort("mismatch", f"hello of party {party}: nonce or key")
+    nonce, ephemeral, ledger, witnessed, views, drivers = fields[-6:]
+    if len(nonce) != 32 or len(ephemeral) != KEM_PUBLIC or not int.from_bytes(drivers, "big"):
+        raise ProtocolAbort("mismatch", f"hello of party {party}: nonce, key or drivers")
     seen = {}
     for entry in _decode(witnessed, party):
         whose, *head = _decode(entry, party, 3)
         seen[int.from_bytes(whose, "big")] = _head(head)
-    return _Hello(body, ephemeral, _head(_decode(ledger, party, 2)), seen, frozenset(_decode(views, party)))
+    return _Hello(
+        body,
+        ephemeral,
+        _head(_decode(ledger, party, 2)),
+        seen,
+        frozenset(_decode(views, party)),
+        int.from_bytes(drivers, "big"),
+    )
 
 
 def _check_ledgers(hellos: Mapping[int, _Hello]) -> None:
@@ -326,14 +364,9 @@ def _agree_on_pairs(
     return pairs
 
 
-def _block_keys(
-    party: int,
-    session_id: bytes,
-    pairs: Mapping[int, bytes],
-    block: int,
-    transport: Transport,
-    timeout: float,
-) -> tuple[Channel, dict[int, bytes]]:
+def _driver_keys(
+    party: int, session_id: bytes, pairs: Mapping[int, bytes], block: int, prss: Mapping[int, bytes]
+) -> DriverKeys:
     """One key per use: 'chan' a>b, 'chan' b>a, 'vouch' {a,b}, each with its block."""
 
     def key(p: int, use: bytes, a: int, b: int) -> bytes:
@@ -342,9 +375,10 @@ def _block_keys(
 
     links = {(party, p): key(p, b"chan", party, p) for p in pairs}
     links |= {(p, party): key(p, b"chan", p, party) for p in pairs}
-    vouch_keys = {p: key(p, b"vouch", min(party, p), max(party, p)) for p in pairs}
-    context = session_id + block.to_bytes(4, "big")
-    return Channel(party, pairs, transport, links, context, timeout), vouch_keys
+    vouch = {p: key(p, b"vouch", min(party, p), max(party, p)) for p in pairs}
+    return DriverKeys(
+        party=party, n=len(pairs) + 1, session_id=session_id, block=block, links=links, vouch=vouch, prss=prss
+    )
 
 
 # Flight 3: component keys and confirmation

@@ -13,10 +13,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,11 @@ class Views:
             left.unlink(missing_ok=True)
         size = 8 * WORD_BITS * words * len(self.store.components)
         fitting = list(names)[: self.limit // max(1, size)]
-        return Draft(self, dataset_id, {name: _Part(self, dataset_id, name, words) for name in fitting})
+        return self.join(dataset_id, {name: os.urandom(16).hex() for name in fitting}, words)
+
+    def join(self, dataset_id: str, files: Mapping[str, str], words: int) -> Draft:
+        """A draft of the same `files` (names and numbers of a draft) in another process, for other rows."""
+        return Draft(self, dataset_id, {n: _Part(self, dataset_id, n, words, f) for n, f in files.items()})
 
     def drop(self, dataset_id: str, names: Iterable[str]) -> None:
         """Remove views: somebody's differ."""
@@ -174,11 +177,11 @@ class View:
 
 
 class _Part:
-    """A view that is being written: segments as rows come in, in order; a header when it is kept."""
+    """A view that is being written: segments as rows come in; a header when it is kept."""
 
-    def __init__(self, views: Views, dataset_id: str, name: str, words: int) -> None:
+    def __init__(self, views: Views, dataset_id: str, name: str, words: int, file: str) -> None:
         store = views.store
-        self.words, self.written, self.failed = words, 0, False
+        self.words, self.failed = words, False
         self.path = views._path(dataset_id, name)
         self.key = store.dataset_key(dataset_id)
         self.facts: dict[str, Any] = {
@@ -187,68 +190,79 @@ class _Part:
             "name": name,
             "party": store.party,
             "words": words,
-            "file": os.urandom(16).hex(),
+            "file": file,
         }
         self.components = store.components
-        self._hashes = [hashlib.sha256() for _ in self.components]
+        self.digests: dict[int, list[str]] = {}  # of each written segment, SHA-256 of each component
+        self._next = 0  # the word that is expected
         self._pending = np.empty((len(self.components), 0), dtype=np.uint64)
-        self._file: BufferedWriter | None = None
+        self._descriptor: int | None = None
 
     @property
     def whole(self) -> bool:
-        return self.written == self.words and not self.failed
+        return len(self.digests) == -(-self.words // SEGMENT) and not self.failed
 
     def write(self, start: int, rows: Words) -> None:
         if self.failed:
             return
         try:
-            if start != self.written:
-                raise StoreError(f"rows of words {self.written} on are next, not {start}")
+            if not self._pending.size and start % SEGMENT == 0:
+                self._next = start
+            if start != self._next:
+                raise StoreError(f"rows of word {self._next} are next, not of {start}")
+            self._next += rows.shape[1] // WORD_BITS
             with disk():
                 self._append(rows)
-            self.written += rows.shape[1] // WORD_BITS
         except StoreError as wrong:
             # The answer does not need the view: a full disk costs the next session time, nobody an answer.
             self.failed = True
             log.warning("a ring view is not kept: %s", wrong)
 
     def _append(self, rows: Words) -> None:
-        if self._file is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = os.fdopen(os.open(self.path.with_suffix(_PART), flags, 0o600), "wb")
+        """Write the segments that are whole now, or the table's last one; keep the rest for the next rows."""
+        if self._descriptor is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(self.path.with_suffix(_PART), flags, 0o600)
         waiting = np.concatenate([self._pending, rows], axis=1) if self._pending.size else rows
+        first = self._next - waiting.shape[1] // WORD_BITS
         step = SEGMENT * WORD_BITS
-        end = (self.written * WORD_BITS + rows.shape[1]) == self.words * WORD_BITS
-        whole = waiting.shape[1] if end else waiting.shape[1] // step * step
-        first = self.written - self._pending.shape[1] // WORD_BITS
+        whole = waiting.shape[1] if self._next == self.words else waiting.shape[1] // step * step
+        size = OVERHEAD + 8 * step * len(self.components)
         for lo in range(0, whole, step):
             piece = np.ascontiguousarray(waiting[:, lo : min(lo + step, whole)], dtype="<u8")
-            for hashed, component in zip(self._hashes, piece, strict=True):
-                hashed.update(component.data)
             number = first // SEGMENT + lo // step
-            self._file.write(
-                seal(self.key, piece.reshape(-1).view(np.uint8).data, _segment(self.facts["file"], number))
+            sealed = seal(
+                self.key, piece.reshape(-1).view(np.uint8).data, _segment(self.facts["file"], number)
             )
+            if os.pwrite(self._descriptor, sealed, number * size) != len(sealed):
+                raise StoreError("a ring view was cut short")
+            self.digests[number] = [hashlib.sha256(component.data).hexdigest() for component in piece]
         self._pending = np.array(waiting[:, whole:])
 
     def keep(self) -> None:
-        assert self._file is not None, "a whole view has rows"
-        digests = [(c, h.hexdigest()) for c, h in zip(self.components, self._hashes, strict=True)]
+        assert self._descriptor is not None, "a whole view has rows"
+        digests = []
+        for k, c in enumerate(self.components):
+            every = "".join(self.digests[number][k] for number in sorted(self.digests))
+            digests.append((c, hashlib.sha256(bytes.fromhex(every)).hexdigest()))
         header = json.dumps({**self.facts, "sha256": digests}, sort_keys=True).encode()
         sealed = seal(self.key, header, context("view", self.facts["dataset"], self.facts["name"]))
         with disk():
-            self._file.write(sealed + len(sealed).to_bytes(4, "big") + _MAGIC)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            end = os.fstat(self._descriptor).st_size
+            os.pwrite(self._descriptor, sealed + len(sealed).to_bytes(4, "big") + _MAGIC, end)
+            os.fsync(self._descriptor)
             os.rename(self.path.with_suffix(_PART), self.path)
+        self.close()
 
     def drop(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.close()
+        self.close()
         with suppress(OSError):
             self.path.with_suffix(_PART).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
 
 
 @dataclass
@@ -260,12 +274,31 @@ class Draft:
     parts: dict[str, _Part] = field(repr=False)
 
     def write(self, name: str, start: int, rows: Words) -> None:
-        """Append rows (n - 1, 64 * words) from word `start`. Never raises: a view that cannot be written is not kept."""
+        """Write rows (n - 1, 64 * words) from word `start`: in order, beginning at any whole SEGMENT.
+
+        Never raises: a view that cannot be written is not kept.
+        """
         if name in self.parts:
             self.parts[name].write(start, rows)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What another process needs to `Views.join`: names and numbers of the files."""
+        return {name: part.facts["file"] for name, part in self.parts.items()}
+
+    def written(self) -> dict[str, list[tuple[int, list[str]]]]:
+        """Digests of what this process wrote, for `take`: as secret as the shares. Closes the files."""
+        for part in self.parts.values():
+            part.close()
+        return {n: [] if part.failed else list(part.digests.items()) for n, part in self.parts.items()}
+
+    def take(self, written: Mapping[str, Sequence[tuple[int, list[str]]]]) -> None:
+        """Add what another process wrote of the same files."""
+        for name, segments in written.items():
+            self.parts[name].digests |= dict(segments)
+
     def whole(self) -> list[str]:
-        """The views that were written to their last row."""
+        """The views of which every row was written."""
         return [name for name, part in self.parts.items() if part.whole]
 
     def keep(self, names: Iterable[str]) -> None:

@@ -26,6 +26,10 @@ from workers.heartbeat import Heartbeat
 from workers.version import code_version
 
 SOFT_LIMIT, HARD_LIMIT = 540, 600  # seconds of one task
+JOBS, HELPERS = (
+    "jobs",
+    "helpers",
+)  # queues: orders from the portal; blocks of rows from a lead of the same party
 
 
 def make_app(party: int, redis_url: str) -> Celery:
@@ -36,7 +40,7 @@ def make_app(party: int, redis_url: str) -> Celery:
         result_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],
-        task_default_queue="jobs",
+        task_default_queue=JOBS,
         task_ignore_result=True,
         task_acks_late=False,
         task_reject_on_worker_lost=False,
@@ -78,9 +82,11 @@ def _log(**_: Any) -> None:
 _beat: Heartbeat | None = None
 
 
-def _start(**_: Any) -> None:
-    """In the main process only; children of the pool have no heartbeat."""
+def _start(sender: Any, **_: Any) -> None:
+    """In the main process of the worker that takes orders; children of the pool, and helpers, have no heartbeat."""
     global _beat
+    if JOBS not in sender.app.amqp.queues.consume_from:
+        return
     _beat = Heartbeat(config.load())
     _beat.start()
 

@@ -51,6 +51,9 @@ class Config:
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)  # may carry a password
     join_timeout: float = 15.0
     round_timeout: float = 15.0
+    drivers: int = (
+        1  # processes that one query may use: the lead and drivers - 1 workers on the queue "helpers"
+    )
     ring_views_mb: int = 512  # what stored ring views may take on the disk, in MiB; 0 keeps none
 
     @property
@@ -85,7 +88,7 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
         obj,
         "party.json",
         ("party", "portal_url", "portal_sign", "peers"),
-        ("floors", "exact", "timeouts", "ring_views_mb"),
+        ("floors", "exact", "timeouts", "ring_views_mb", "drivers"),
     )
     floors = _entry(party.get("floors", {}), "floors", (), ("minimum_cohort", "micro_epsilon_per_query"))
     timeouts = _entry(party.get("timeouts", {}), "timeouts", (), ("join", "round"))
@@ -100,6 +103,8 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
     _must(isinstance(party.get("exact", False), bool), "exact: true or false is needed")
     views = party.get("ring_views_mb", Config.ring_views_mb)
     _must(_whole(views) and views >= 0, "ring_views_mb: a whole number from 0 is needed")
+    drivers = party.get("drivers", Config.drivers)
+    _must(_whole(drivers) and 1 <= drivers <= 64, "drivers: 1 to 64 is needed")
     return Config(
         party=party["party"],
         folder=folder,
@@ -109,6 +114,7 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
         floors=Floors(**floors),
         exact=party.get("exact", False),
         ring_views_mb=views,
+        drivers=drivers,
         redis_url=redis_url,
         **{f"{name}_timeout": float(value) for name, value in timeouts.items()},
     )

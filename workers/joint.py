@@ -21,12 +21,14 @@ from mpcnode import handshake, release
 from mpcnode.driver import run
 from mpcnode.errors import ProtocolAbort, StoreError
 from mpcnode.session import Session
+from mpcnode.sharing import Share
 from mpcnode.store import Store
 from mpcnode.transport.base import Transport
 from mpcnode.views import Views
 from workers.alarm import Alarm, Connect, Place, never, others, signed_by
 from workers.config import PARTIES, Config
-from workers.kept import Kept
+from workers.crew import Crew, Desk
+from workers.kept import Kept, TableViews
 from workers.keys import Keys
 from workers.ledger import Ledger
 from workers.mandate import Mandate
@@ -46,6 +48,10 @@ class Answer:
     rounds: int
 
 
+def nobody(query: str, attempt: int, helpers: int) -> None:
+    """Of a party that has no further processes: its hello offers one driver."""
+
+
 @dataclass(kw_only=True)
 class Joint:
     """One attempt of one order, from handshake to answer. Used once."""
@@ -57,6 +63,8 @@ class Joint:
     ledger: Ledger
     connect: Connect
     cancelled: Callable[[], bool] = never
+    summon: Callable[[str, int, int], None] = nobody
+    stopped: Callable[[], bool] = never  # cancelled, or another party gave up
     session_id: bytes | None = None
     kept: Kept | None = None
     committed: bool = False  # this party's READY may have left: only READYs decide from here
@@ -68,9 +76,8 @@ class Joint:
                 StoreError, LedgerError. This party has then opened nothing, unless its ledger says that it did.
         """
         alarm = Alarm(place=self._place, config=self.config, keys=self.keys, connect=self.connect)
-        transport = self.connect(
-            self._place.name, lambda: self.cancelled() or (not self.committed and alarm.heard())
-        )
+        self.stopped = lambda: self.cancelled() or (not self.committed and alarm.heard())
+        transport = self.connect(self._place.name, self.stopped)
         try:
             return self._compute(transport)
         except Exception as failed:
@@ -105,6 +112,7 @@ class Joint:
             timeout=own.round_timeout,
             join_timeout=own.join_timeout,
             offered=kept.offered,
+            drivers=own.drivers,
         )
         self.session_id = keys.session_id
         for peer, head in keys.heads.items():
@@ -118,12 +126,36 @@ class Joint:
             session_id=keys.session_id,
             block=keys.block,
         )
-        total = run(session, execute.execute(session, plan, self._tables(plan, kept.tables(keys.views))))
+        total = self._total(session, plan, kept.tables(keys.views), keys)
         purpose = _purpose(plan)
         words = release.reveal(session, keys.channel, total, purpose, self._release_terms(plan, purpose))
         return Answer(
             integers=execute.integers(plan, words), session=keys.session_id.hex(), rounds=session.rounds
         )
+
+    def _total(
+        self, session: Session, plan: Plan, views: Sequence[TableViews], keys: handshake.Established
+    ) -> Share:
+        """What is to be revealed, computed by as many drivers as all parties have and the rows need."""
+        tables = execute.tables(plan, self.store.columns, views)
+        work = cost.spread(plan, [own.held for own in views], keys.drivers)
+        if len(work) == 1:
+            return run(session, execute.execute(session, plan, tables))
+        assert self.kept is not None, "views were opened before the session"
+        order, attempt = self.mandate.order, self.mandate.attempt
+        desk = Desk(
+            config=self.config, keys=self.keys, connect=self.connect, query=order.query, attempt=attempt
+        )
+        crew = Crew(desk=desk, summon=self.summon, cancelled=self.stopped, views=self.kept)
+        try:
+            drivers = [keys.keys(block) for block in range(1, len(work))]
+            crew.deal(order, self._place.name, drivers, work[1:])
+            total = run(session, execute.execute(session, plan, tables, work[0], crew.join))
+        except BaseException:
+            crew.end(stop=True)
+            raise
+        crew.end(stop=False)
+        return total
 
     # -- what is agreed and what is read -------------------------------------------------------------------
 
@@ -136,24 +168,13 @@ class Joint:
     def _signers(self) -> dict[int, bytes]:
         return {peer.party: bytes.fromhex(peer.sign) for peer in self.config.peers}
 
-    def _tables(self, plan: Plan, views: Sequence[execute.RingViews]) -> list[execute.Table]:
-        names = self._columns(plan)
-        return [
-            execute.Table(capacity=d.capacity, planes=self.store.columns(d.id, names), views=own)
-            for d, own in zip(plan.datasets, views, strict=True)
-        ]
-
     def _stored(self, component: int) -> bytes:
         """The bundles' part of H_c: everything stored under the component that this session reads."""
-        names = self._columns(self.mandate.plan)
+        names = execute.read_columns(self.mandate.plan)
         return b"".join(
             self.store.component_digests(dataset.id, names, component)
             for dataset in self.mandate.plan.datasets
         )
-
-    @staticmethod
-    def _columns(plan: Plan) -> list[str]:
-        return ["", *(column.name for column in plan.columns)]
 
     def _terms(self, plan: Plan) -> handshake.Terms:
         # Of a session that reads no ring views; from those that it reads, all agree on the same other one.

@@ -10,10 +10,11 @@ Public: which views exist. Hidden: what is in them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 from analytics.query import cost
 from analytics.query.cost import Monomial
@@ -48,6 +49,10 @@ class TableViews:
         assert self.draft is not None, "a session that makes ring columns has a draft of them"
         self.draft.write(_name(monomial), start, rows)
 
+    def written(self) -> dict[str, Any]:
+        """What a helper wrote of the drafts of its lead, by name."""
+        return {} if self.draft is None else self.draft.written()
+
 
 class Kept:
     """One attempt's ring views of all datasets of its plan."""
@@ -56,8 +61,9 @@ class Kept:
         self._views = views
         self._plan = plan
         self._offered: dict[bytes, tuple[PlanDataset, Monomial]] = {}
-        self._drafts: list[Draft] = []
+        self._tables: list[TableViews] = []
         useful = {_name(m): m for m in cost.conversions(plan).monomials}
+        views.make_room()  # the limit may be another than it was
         for dataset in plan.datasets:
             for name in views.held(dataset.id, useful):
                 self._offered[_hash(dataset.id, name)] = (dataset, useful[name])
@@ -76,20 +82,34 @@ class Kept:
 
     def tables(self, agreed: Collection[bytes]) -> list[TableViews]:
         """What `execute` reads and writes of each dataset of the plan."""
-        out = []
         for dataset in self._plan.datasets:
             stored = {m: self._views.open(dataset.id, _name(m)) for d, m in self._of(agreed) if d == dataset}
             made = cost.conversions(self._plan, stored).monomials
-            words = -(-dataset.capacity // cost.WORD_BITS)
-            if made:
-                self._drafts.append(self._views.draft(dataset.id, map(_name, made), words))
-            out.append(TableViews(stored.keys(), stored, self._drafts[-1] if made else None))
-        return out
+            draft = self._views.draft(dataset.id, map(_name, made), _words(dataset)) if made else None
+            self._tables.append(TableViews(stored.keys(), stored, draft))
+        return self._tables
+
+    def shared(self) -> list[dict[str, Any]]:
+        """What a helper needs to read and write the same views, as JSON data: see `joined`."""
+        return [
+            {"held": [_name(m) for m in t.held], "files": None if t.draft is None else t.draft.files}
+            for t in self._tables
+        ]
+
+    def take(self, written: Sequence[dict[str, Any]]) -> None:
+        """Add what a helper wrote."""
+        for table, own in zip(self._tables, written, strict=True):
+            if table.draft is not None:
+                table.draft.take(own)
 
     @property
     def pending(self) -> bool:
         """Whether this session makes ring columns that may be kept: the same at all parties."""
         return bool(self._drafts)
+
+    @property
+    def _drafts(self) -> list[Draft]:
+        return [table.draft for table in self._tables if table.draft is not None]
 
     def settle(
         self,
@@ -130,6 +150,17 @@ class Kept:
         return [place for name, place in self._offered.items() if name in agreed]
 
 
+def joined(views: Views, plan: Plan, shared: Sequence[dict[str, Any]]) -> list[TableViews]:
+    """A helper's views of each dataset of the plan, from what its lead `shared`."""
+    by_name = {_name(m): m for m in cost.conversions(plan).monomials}
+    out = []
+    for dataset, said in zip(plan.datasets, shared, strict=True):
+        stored = {by_name[name]: views.open(dataset.id, name) for name in said["held"]}
+        draft = None if said["files"] is None else views.join(dataset.id, said["files"], _words(dataset))
+        out.append(TableViews(stored.keys(), stored, draft))
+    return out
+
+
 def _exchanged(
     mine: Collection[bytes],
     session_id: bytes,
@@ -150,6 +181,10 @@ def _exchanged(
             raise ProtocolAbort("mismatch", f"VIEW of party {peer}")
         out.append({theirs[k : k + HASH_BYTES] for k in range(0, len(theirs), HASH_BYTES)})
     return out
+
+
+def _words(dataset: PlanDataset) -> int:
+    return -(-dataset.capacity // cost.WORD_BITS)
 
 
 def _name(monomial: Monomial) -> str:

@@ -11,7 +11,6 @@ import redis
 
 from mpcnode.transport.base import Transport
 from mpcnode.transport.redis import RedisTransport, connect
-from workers.alarm import others
 from workers.config import Config
 
 
@@ -19,12 +18,12 @@ class Lists:
     """One client of one process; connections are made when they are used."""
 
     def __init__(self, config: Config) -> None:
-        self._party, self._peers = config.party, others(config)
+        self._party, self._parties = config.party, [peer.party for peer in config.peers]
         self._client = connect(config.redis_url)
 
     def connect(self, name: str, cancelled: Callable[[], bool]) -> Transport:
-        """This party's end of a session of that name."""
-        return RedisTransport(self._client, self._party, self._peers, name, cancelled=cancelled)
+        """This party's end of the lists of that name, those to itself included."""
+        return RedisTransport(self._client, self._party, self._parties, name, cancelled=cancelled)
 
     def cancelled(self, query: str, attempt: int) -> bool:
         """Whether the portal has called this attempt off; False while Redis does not answer."""

@@ -27,8 +27,9 @@ from mpcnode.store import Store
 from workers import report
 from workers.alarm import Connect, Place, give_up
 from workers.config import Config
+from workers.crew import Desk, assist
 from workers.errors import PortalUnreachable, Refused, WorkerError
-from workers.joint import Answer, Joint
+from workers.joint import Answer, Joint, nobody
 from workers.keys import Keys
 from workers.ledger import Ledger
 from workers.mandate import Mandate, check_order, check_order_signature, examine
@@ -51,6 +52,7 @@ class Party:
     portal: Portal
     connect: Connect
     cancelled: Callable[[str, int], bool]
+    summon: Callable[[str, int, int], None] = nobody
 
     def run(self, query: str, attempt: int) -> str:
         """Play this party's part in one attempt. Returns a word for the log; everything else is reported."""
@@ -74,6 +76,11 @@ class Party:
             except Refused as refused:
                 return self._refuse(refused, envelope, query, attempt)
             return self._attempt(mandate)
+
+    def assist(self, query: str, attempt: int, block: int) -> str:
+        """Drive one block of rows of an attempt that another process of this party leads."""
+        desk = Desk(config=self.config, keys=self.keys, connect=self.connect, query=query, attempt=attempt)
+        return assist(block, desk=desk, store=self.store, cancelled=lambda: self.cancelled(query, attempt))
 
     def _examine(self, envelope: dict[str, Any], query: str, attempt: int) -> Mandate:
         return examine(
@@ -117,6 +124,7 @@ class Party:
             ledger=self.ledger,
             connect=self.connect,
             cancelled=lambda: self.cancelled(order.query, number),
+            summon=self.summon,
         )
         began = time.monotonic()
         try:

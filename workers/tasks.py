@@ -1,4 +1,4 @@
-"""The two tasks of a party, by the names the portal sends. Thin: what they do is in `workers.party` and
+"""The tasks of a party, by the names the portal sends. Thin: what they do is in `workers.party` and
 `workers.ingest`.
 
 Everything is opened inside the task, after the fork: no key, cipher, connection or random state is shared
@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from celery import group
+
 from mpcnode.store import Store
 from workers import config, ingest, keys
-from workers.app import app
+from workers.app import HELPERS, app
 from workers.errors import PortalUnreachable
 from workers.ledger import Ledger
 from workers.lists import Lists
@@ -37,6 +39,23 @@ def run(query: str, attempt: int) -> None:
     with party() as mine:
         outcome = mine.run(query, attempt)
         log.info("party %d: query %s attempt %d: %s", mine.config.party, query, attempt, outcome)
+
+
+@app.task(name="workers.assist")  # type: ignore[untyped-decorator]
+def assist(query: str, attempt: int, block: int) -> None:
+    """Drive one block of rows of an attempt that another process of this party leads."""
+    if not (_matches(_QUERY, query) and type(attempt) is int and type(block) is int):
+        log.warning("an assist task is no hint of ours")
+        return
+    with party() as mine:
+        outcome = mine.assist(query, attempt, block)
+        log.info("party %d: query %s attempt %d driver %d: %s",
+                 mine.config.party, query, attempt, block, outcome)  # fmt: skip
+
+
+def summon(query: str, attempt: int, helpers: int) -> None:
+    """Ask this party's further processes for help with an attempt."""
+    group(assist.s(query, attempt, block) for block in range(1, helpers + 1)).apply_async(queue=HELPERS)
 
 
 @app.task(name="workers.ingest")  # type: ignore[untyped-decorator]
@@ -75,6 +94,7 @@ def party() -> Iterator[Party]:
                 portal=portal,
                 connect=lists.connect,
                 cancelled=lists.cancelled,
+                summon=summon,
             )
     finally:
         lists.close()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from analytics.query.model import By, Cohort, Plan, Release
 
 WORD_BITS = 64
 DIRECT_BITS = 1 << 18  # as mpcnode.protocols.popcount
 BLOCK_BYTES = 128 << 20  # of temporaries that one block of rows may take
+SEGMENT = 256  # as mpcnode.views: words of rows that are stored as one piece
 COIN_BITS = 64
 ONE_HOT_BITS = 6  # up to here a column's indicators come from a demultiplexer
 READY_BYTES = 80
@@ -74,8 +76,9 @@ def row_bytes(plan: Plan, held: Held = ()) -> int:
 
 
 def block_words(plan: Plan, held: Held = ()) -> int:
-    """Words of rows in one block: as many as BLOCK_BYTES of temporaries allow, at least one."""
-    return max(1, BLOCK_BYTES // row_bytes(plan, held) // WORD_BITS)
+    """Words of rows in one block: as many as BLOCK_BYTES of temporaries allow, at least one; whole SEGMENTs if any."""
+    words = max(1, BLOCK_BYTES // row_bytes(plan, held) // WORD_BITS)
+    return words - words % SEGMENT if words > SEGMENT else words
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,10 @@ class Block:
     stop: int
 
 
-def batches(plan: Plan, held: Sequence[Held] = ()) -> list[list[Block]]:
+Work = list[list[Block]]  # batches of blocks, one after the other
+
+
+def batches(plan: Plan, held: Sequence[Held] = ()) -> Work:
     """The blocks of all tables, in order; those of one batch share rounds and, together, BLOCK_BYTES."""
     out: list[list[Block]] = []
     room = 0
@@ -103,6 +109,20 @@ def batches(plan: Plan, held: Sequence[Held] = ()) -> list[list[Block]]:
             out[-1].append(Block(table, start, stop))
             room -= size
     return out
+
+
+def spread(plan: Plan, held: Sequence[Held] = (), drivers: int = 1) -> list[Work]:
+    """What each driver of a session does, block 0 first: runs of batches, as even as whole batches allow.
+
+    There are never more drivers than batches. In exact mode with small cells zeroed a provider's own count needs the
+    masks of all its rows in one place: then there is one.
+    """
+    whole = batches(plan, held)
+    if plan.mode == "exact" and plan.minimum_cohort > 1:
+        return [whole]
+    count = min(drivers, len(whole))
+    ends = [len(whole) * k // count for k in range(count + 1)]
+    return [whole[start:stop] for start, stop in pairwise(ends)]
 
 
 @dataclass(frozen=True)

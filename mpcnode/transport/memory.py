@@ -18,13 +18,13 @@ SLICE = 0.25  # seconds between two looks at `cancelled`
 
 
 class MemoryNetwork:
-    """The queues of one session: one per (from, to)."""
+    """The queues of one session: one per (from, to), a party's own included."""
 
     def __init__(self, parties: int) -> None:
         self.parties = parties
         self.arrived = [threading.Condition() for _ in range(parties)]
         self.queues: dict[tuple[int, int], deque[bytes]] = {
-            (frm, to): deque() for frm in range(parties) for to in range(parties) if frm != to
+            (frm, to): deque() for frm in range(parties) for to in range(parties)
         }
         self.closed = [False] * parties
         self.stopped = False

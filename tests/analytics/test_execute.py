@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import reference
-from analytics.execute import Table, execute, integers, released_words
+from analytics.execute import Table, added, execute, integers, partial, released_words
 from analytics.query import cost
 from analytics.query.model import By, Operand, Plan, PlanColumn, PlanDataset, Release
 from mpcnode.driver import run
@@ -277,6 +277,47 @@ def test_padding_rows_and_rows_marked_invalid_count_nowhere():
 
 
 def test_the_constants_of_the_cost_model_are_those_of_the_engine():
+    from mpcnode import views
     from mpcnode.protocols import noise, popcount
 
     assert (cost.DIRECT_BITS, cost.COIN_BITS) == (popcount.DIRECT_BITS, noise.COIN_BITS)
+    assert cost.SEGMENT == views.SEGMENT
+
+
+@pytest.mark.parametrize("drivers", [2, 3, 50])
+def test_rows_spread_over_several_drivers_have_the_same_totals(drivers, monkeypatch):
+    monkeypatch.setattr(cost, "BLOCK_BYTES", 1 << 16)
+    world = World(14)
+    clear = [made_table(world.rng, rows) for rows in (500, 150)]
+    plan = plan_of("exact", 1, [512, 192], [moments()])
+    tables = [shared_tables(world, t, d.capacity) for t, d in zip(clear, plan.datasets, strict=True)]
+    whole = cost.batches(plan)
+    work = cost.spread(plan, drivers=drivers)
+    assert [b for own in work for b in own] == whole and len(work) == min(drivers, len(whole)) > 1
+    others = []
+    for block, own in enumerate(work[1:], 1):
+        world.block = block
+        world.connect()
+        others.append(
+            world.outcomes(lambda s, own=own: run(s, partial(s, plan, [t[s.party] for t in tables], own)))
+        )
+    world.block = 0
+    world.connect()
+
+    def first(session):
+        def join(totals):
+            for parts in others:
+                totals = added(totals, parts[session.party])
+            return totals
+
+        own = [t[session.party] for t in tables]
+        return run(session, execute(session, plan, own, work[0], join))
+
+    got = integers(plan, opened(world.outcomes(first)))
+    assert got == reference.evaluate(plan, plan.datasets, clear)
+
+
+def test_with_small_cells_zeroed_one_driver_has_all_rows(monkeypatch):
+    monkeypatch.setattr(cost, "BLOCK_BYTES", 1)
+    assert len(cost.spread(plan_of("exact", 2, [512], [moments()]), drivers=4)) == 1
+    assert len(cost.spread(plan_of("exact", 1, [512], [moments()]), drivers=4)) == 4

@@ -204,7 +204,7 @@ def test_a_hello_of_another_party_is_not_ones_own() -> None:
     assert reasons(Meeting(hooks={2: steal, 1: chaos.first(chaos.drop, to=0)}).run())[0] == "mismatch"
 
     agreed = module._agreed(TERMS, dict(enumerate(PUBLIC)))
-    body = module._hello(2, agreed, bytes(module.KEM_PUBLIC), Head(0, b""), {}, frozenset())
+    body = module._hello(2, agreed, bytes(module.KEM_PUBLIC), Head(0, b""), {}, frozenset(), 1)
     forged = chaos.first(chaos.replace(body + PRIVATE[1].sign(body)), to=0)
     assert reasons(Meeting(hooks={1: forged}).run())[0] == "mismatch"
 
@@ -253,7 +253,7 @@ def test_a_replayed_hello_of_another_attempt_is_a_disagreement() -> None:
 
 def test_two_hellos_of_one_party_to_two_peers_end_in_no_session() -> None:
     agreed = module._agreed(TERMS, dict(enumerate(PUBLIC)))
-    body = module._hello(3, agreed, module._Ephemeral().public, Head(3, b"head of 3"), {}, frozenset())
+    body = module._hello(3, agreed, module._Ephemeral().public, Head(3, b"head of 3"), {}, frozenset(), 1)
     meeting = Meeting(hooks={3: chaos.first(chaos.replace(body + PRIVATE[3].sign(body)), to=0)})
     results = reasons(meeting.run(round_0))
     assert results[:3] == ["mismatch"] * 3
@@ -554,6 +554,12 @@ def test_the_views_that_every_party_offers_are_agreed_on_and_confirmed() -> None
     made = Meeting(changes=changes).run()
     assert [established.views for established in made] == [frozenset(names[1:4])] * 4
     assert set(asked) == {(c, frozenset(names[1:4])) for c in range(4)}
+
+
+def test_a_session_has_as_many_drivers_as_the_fewest_offer() -> None:
+    made = Meeting(changes={p: {"drivers": 2 + p} for p in (0, 1, 3)} | {2: {"drivers": 3}}).run()
+    assert [established.drivers for established in made] == [2] * 4
+    assert reasons(Meeting(changes={2: {"drivers": 0}}).run())[0] == "mismatch"
 
 
 def test_three_parties_read_no_stored_view() -> None:

@@ -57,6 +57,23 @@ def test_nothing_is_there_before_it_is_kept_and_what_is_not_agreed_is_removed(st
     assert views.held(DATASET, ["x", "y"]) == ["x"] and files(store, "*.part") == []
 
 
+def test_two_processes_write_one_view(store):
+    views, rows = Views(store, 10 * SIZE), made()
+    draft = views.draft(DATASET, ["x"], WORDS)
+    other = Views(store, 0).join(DATASET, draft.files, WORDS)
+    other.write("x", SEGMENT, rows[:, 64 * SEGMENT : 64 * 700])
+    other.write("x", 700, rows[:, 64 * 700 :])
+    draft.write("x", 0, rows[:, : 64 * SEGMENT])
+    assert draft.whole() == []
+    draft.take(other.written())
+    draft.keep(["x"])
+    np.testing.assert_array_equal(views.open(DATASET, "x").read(0, WORDS), rows)
+    alone = Views(store, 10 * SIZE)
+    before = alone.digests(DATASET, ["x"], 2)
+    kept(alone, rows)
+    assert alone.digests(DATASET, ["x"], 2) == before
+
+
 def test_a_view_that_is_not_whole_is_never_kept(store):
     views = Views(store, 10 * SIZE)
     draft = views.draft(DATASET, ["x", "y"], WORDS)

@@ -49,6 +49,15 @@ def test_floors_are_strict_and_exact_is_off_unless_told():
     assert found.exact is False
 
 
+def test_drivers_and_the_room_of_ring_views_have_limits():
+    found = parse(party_json(drivers=3, ring_views_mb=0))
+    assert (found.drivers, found.ring_views_mb) == (3, 0)
+    assert (parse(party_json()).drivers, parse(party_json()).ring_views_mb) == (1, 512)
+    for changes in ({"drivers": 0}, {"drivers": True}, {"ring_views_mb": -1}, {"ring_views_mb": "512"}):
+        with pytest.raises(Misconfigured, match=next(iter(changes))):
+            parse(party_json(**changes))
+
+
 @pytest.mark.parametrize("name", ["FOURFOLD_PARTY_DIR", "REDIS_URL"])
 def test_a_missing_variable_is_named(tmp_path, name):
     environ = {"FOURFOLD_PARTY_DIR": str(tmp_path), "REDIS_URL": "redis://x"}

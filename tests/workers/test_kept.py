@@ -176,6 +176,13 @@ def test_a_party_that_keeps_none_makes_the_others_keep_none_at_once(four, monkey
     assert answered(ask(four, 2)[0])
 
 
+def test_a_lower_limit_takes_effect_at_once(four):
+    ask(four, 1)
+    frugal = four.parties[3]
+    four.parties[3] = replace(frugal, config=replace(frugal.config, ring_views_mb=0))
+    assert answered(ask(four, 2)[0]) and views_of(four.parties[3]) == ([], [])
+
+
 def test_an_attempt_without_an_answer_leaves_no_view(four, monkeypatch):
     real = joint_module.release.reveal
 

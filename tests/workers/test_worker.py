@@ -62,20 +62,28 @@ class Workers:
             shutil.copytree(
                 ROOT / package, self.program / package, ignore=shutil.ignore_patterns("__pycache__")
             )
+        self.portal_url = portal_url
+        self.configure()
         for number in range(4):
-            world.write_party_json(number, portal_url, timeouts={"join": 10, "round": 3})
             self.start(number)
 
-    def start(self, number):
+    def configure(self, **more):
+        for number in range(4):
+            self.world.write_party_json(
+                number, self.portal_url, **{"timeouts": {"join": 10, "round": 3}, **more}
+            )
+
+    def start(self, number, queue="jobs"):
         environ = {
             **{k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE", "PYTHONPATH")},
             "FOURFOLD_PARTY_DIR": str(self.world.parties[number].config.folder),
             "REDIS_URL": self.url,
         }
-        argv = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-n", f"p{number}@%h"]
-        argv += ["-Q", "jobs", "-c", "1", "-P", "prefork", "--without-gossip", "--without-mingle"]
+        name = f"p{number}-{queue}@%h"
+        argv = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-n", name]
+        argv += ["-Q", queue, "-c", "1", "-P", "prefork", "--without-gossip", "--without-mingle"]
         with open(self.folder / f"p{number}.log", "ab") as log:
-            self.processes[number] = subprocess.Popen(
+            self.processes[number if queue == "jobs" else (number, queue)] = subprocess.Popen(
                 argv, cwd=self.program, env=environ, stdout=log, stderr=log, start_new_session=True
             )
 
@@ -232,6 +240,36 @@ def test_a_killed_worker_comes_back_with_its_ledger(stage):
     answered = len(world.portal.said("result"))
     workers.send("workers.run", query=QUERY, attempt=1)
     until(lambda: len(world.portal.said("result")) == answered + 4, "an answer with the party that came back")
+
+
+def test_rows_are_spread_over_two_processes_of_each_party(stage):
+    world, workers = stage
+    large = world.prepare(codebook(capacity=300_032, policy={"minimum_cohort": 1}))
+    world.serve(large)
+    workers.send("workers.ingest", dataset=large.id)
+    until(lambda: len([r for r in world.portal.said("receipt") if r["dataset"] == large.id]) == 4)
+
+    def ask(number):
+        order = world.order("sum(age) by arm", datasets=[large.id], mode="exact", number=number)
+        world.portal.envelopes[QUERY] = world.envelope(order)
+        before = len(world.portal.said("result"))
+        workers.send("workers.run", query=QUERY, attempt=1)
+        until(lambda: len(world.portal.said("result")) == before + 4, "an answer")
+        return world.portal.reports[-1]["integers"]
+
+    workers.configure(ring_views_mb=0)  # with its column stored the table would be one block
+    alone = ask(11)
+    beats = len(world.portal.said("heartbeat"))
+    workers.configure(drivers=2, ring_views_mb=0, timeouts={"join": 20, "round": 20})
+    for number in range(4):
+        workers.start(number, "helpers")
+    assert ask(12) == alone
+    assert workers.logs().count("driver 1: joined") == 4
+    assert len(world.portal.said("heartbeat")) <= beats + 8  # helpers have none of their own
+    client = redis.Redis.from_url(workers.url)
+    names = (f"mpc:*{12:032x}*", f"mpc:*{QUERY}*")
+    until(lambda: not any(list(client.scan_iter(name)) for name in names), "no list is left")
+    client.close()
 
 
 def test_neither_keys_nor_the_exact_count_are_in_the_logs(stage):
