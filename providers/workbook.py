@@ -1,6 +1,6 @@
 """An Excel workbook (.xlsx): one sheet as records of texts, values as they were last computed.
 
-The zip directory is weighed before anything is unpacked. Excel keeps 15 digits and so do we: 27.4 is not
+The zip directory is weighed before anything is unpacked, and found true before anything is parsed. Excel keeps 15 digits and so do we: 27.4 is not
 27.400000000000002.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,7 +52,19 @@ def is_workbook(content: bytes, file: str, report: Report) -> bool:
         known = "a binary Excel workbook" if "xl/workbook.bin" in names else "a zip archive"
         report.error("not_csv", f"the file is {known}, not a table", remedy, file=file)
         return False
+    if not _tells_the_truth(content):
+        report.error("not_csv", "the file is a damaged zip archive, not a table", remedy, file=file)
+        return False
     return True
+
+
+def _tells_the_truth(content: bytes) -> bool:
+    """Whether every part is as long as the directory says and unpacks without a fault; read in small pieces."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError):
+        return False
 
 
 def records(content: bytes, file: str, sheet: str | None, report: Report) -> Iterator[Record]:
