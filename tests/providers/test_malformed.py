@@ -6,7 +6,7 @@ request. Numbers are those of the test catalogue:
 
 24 malformed text (the reader alone: test_table.py), 25 encodings (test_table.py), 26 archives, cut-off files and
 endless ones (test_formats.py), 27 cells that are formulas (pages: tests/portal/test_web.py and test_admin.py),
-28 texts that are no numbers (test_values.py), 29 values out of range or between codes (forged bits: tests/analytics),
+28 texts that are no numbers (test_values.py), 29 values out of range or between codes,
 30 patients twice, 31 tables that have changed. 32 and 33, providers that lie to the parties and bundles that are
 not what they should be, are in tests/workers/test_bundle.py and test_ingest.py.
 """
