@@ -70,7 +70,10 @@ def test_every_command_of_the_page_does_what_the_page_says(blocks, told):
         if language == "text":
             shown = iter(told[number].splitlines())
             for line in text.splitlines():
-                assert line in shown, f"not printed, or not in this order: {line}"
+                # A long line may be cut off on the page.
+                assert any(one.startswith(line) for one in shown), (
+                    f"not printed, or not in this order: {line}"
+                )
 
 
 def test_the_preview_tells_the_error_and_the_answer_is_signed(told):

@@ -63,9 +63,10 @@ def test_check_passes_on_the_made_up_tables(tables, name, capsys):
         commands.main(["check", "--codebook", str(FOLDER / f"{name}.json"), "--json", *files(tables, name)])
         == 0
     )
-    warned = [(p["rule"], p["file"]) for p in json.loads(capsys.readouterr().out)]
+    problems = json.loads(capsys.readouterr().out)
+    lacking = [p["file"] for p in problems if p["rule"] == "patients_without_rows"]
     # Screen failures have no time to an event: the README says so.
-    assert warned == ([("patients_without_rows", "adtte.csv")] if name == "study" else [])
+    assert lacking == (["adtte.csv"] if name == "study" else [])
 
 
 @pytest.mark.parametrize("form", ["xpt-True", "xpt-False"])
