@@ -208,6 +208,28 @@ def test_a_grade_that_nobody_wrote_down_may_be_taken_for_a_grade(tables):
     assert values((schema, found), "AE_WORST") == [max(grades[patient]) for patient in patients]
 
 
+def test_a_block_may_be_changed_for_another_parameter_in_months_with_its_own_analysed_rows(tmp_path):
+    """As the page of the templates says: another PARAMCD, ANL01FL, AVAL in months."""
+    book = template("adtte")
+    block = [field for field in book["fields"] if field["name"] in ("PFS", "PFS_EVENT", "PFS_CNSR")]
+    for field in block:
+        field["name"] = field["name"].replace("PFS", "TTP")
+        field["reduce"]["where"] = "PARAMCD == TTP and ANL01FL == Y"
+    block[0] |= {"type": "number", "unit": "months", "resolution": 0.1, "event": "TTP_EVENT"}
+    block[0]["constraints"] = {"minimum": 0, "maximum": 102.3}
+    (tmp_path / "adtte.csv").write_text(
+        "USUBJID,PARAMCD,PARAM,AVAL,CNSR,ANL01FL\n"
+        "1,TTP,Time to Progression (months),3.42,0,Y\n1,TTP,Time to Progression (months),9,1,\n"
+        "1,OS,Overall Survival (months),20,1,Y\n2,TTP,Time to Progression (months),12,3,Y\n"
+    )
+    schema, report = parse_codebook(book | {"fields": block}), Report()
+    found = read_study(schema, [str(tmp_path / "adtte.csv")], report)
+    assert report.problems == []
+    assert values((schema, found), "TTP") == [3.4, 12.0]
+    assert values((schema, found), "TTP_EVENT") == ["0", "1"]
+    assert values((schema, found), "TTP_CNSR") == ["0", "3"]
+
+
 def test_the_combined_template_repeats_the_single_ones_field_by_field():
     single = {name: template(name)["fields"] for name in ("adsl", "adtte", "adae")}
     combined = {field["name"]: field for field in template("study")["fields"]}
