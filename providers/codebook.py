@@ -194,6 +194,7 @@ class Reading:
             self._every_value(rows)
             return None
         texts = joined.texts(item.source)
+        rowless = self._rowless(rows)
         values, wrong = self._read(rows)
         has = np.zeros(len(texts.distinct), dtype=bool)
         has[list(values)] = True
@@ -218,8 +219,21 @@ class Reading:
         exact: Exact | None = None
         if self.keep:
             exact = [values[texts.index[row]] if row != NO_ROW else None for row in chosen]
+        if rowless.any():
+            assert item.reduce is not None and item.reduce.default is not None
+            codes[rowless], present = code_in(item, item.reduce.default), present | rowless
+            if exact is not None:
+                for patient in np.flatnonzero(rowless):
+                    exact[patient] = item.reduce.default
         column = self._ranged(codes, present, chosen, exact)
         return None if wrong else column
+
+    def _rowless(self, rows: Codes) -> Mask:
+        """The patients of whom no row takes part, where the field says what they have; no value is a row too."""
+        if self.item.reduce is None or self.item.reduce.default is None:
+            return np.zeros(self.study.patients, dtype=bool)
+        without: Mask = tally(rows, self.joined.patient, self.study.patients) == 0
+        return without
 
     def _every_value(self, rows: Codes) -> None:
         """Complain of every row's value where it is unclear which row counts: all problems in one report."""
@@ -295,6 +309,7 @@ class Reading:
 
     def _made(self, rows: Codes, how: str) -> Column | None:
         item, joined, patients = self.item, self.joined, self.study.patients
+        rowless = self._rowless(rows)
         if item.source in joined.table.columns:
             rows = self._with_value(rows)
         having = tally(rows, joined.patient, patients)
@@ -312,7 +327,11 @@ class Reading:
         values = [level.value for level in item.levels]
         yes, no = values.index("yes"), values.index("no")
         truth = passing > 0 if how == "any" else passing == having
-        return Column(np.where(having > 0, np.where(truth, yes, no), 0).astype(np.int64), having > 0)
+        codes = np.where(having > 0, np.where(truth, yes, no), 0).astype(np.int64)
+        if rowless.any():
+            assert item.reduce.default is not None
+            codes[rowless] = code_in(item, item.reduce.default)
+        return Column(codes, (having > 0) | rowless)
 
     def _with_value(self, rows: Codes) -> Codes:
         texts = self.joined.texts(self.item.source)

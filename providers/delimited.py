@@ -20,6 +20,7 @@ from providers.report import Report
 COMMA = re.compile(r"\s*[+-]?[0-9]*,([0-9]+)\s*")
 POINT = re.compile(r"\s*[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?\s*")
 DECLARED = re.compile(r"sep=([,;\t])(\r\n|\n|\r)", re.IGNORECASE)  # Excel writes and obeys such a first line
+PIECE = 2**20  # characters
 
 Record = tuple[int, list[str]]
 
@@ -35,10 +36,8 @@ def delimiter_of(text: str) -> str:
 def records(text: str, delimiter: str, file: str, report: Report) -> Iterator[Record]:
     """(first line, cells) of every record; a quoting error ends them and is reported where it begins."""
     skipped = DECLARED.match(text)
-    source = io.StringIO(text, newline="")
-    source.seek(skipped.end() if skipped else 0)
     lines_before = 1 if skipped else 0
-    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(text, skipped.end() if skipped else 0), delimiter=delimiter, strict=True)
     begin = 1 + lines_before
     try:
         for cells in reader:
@@ -63,6 +62,18 @@ def records(text: str, delimiter: str, file: str, report: Report) -> Iterator[Re
                 "double the quotes inside a quoted cell",
                 **place,
             )
+
+
+def _lines(text: str, start: int) -> Iterator[str]:
+    """The lines of a text with their ends, as csv wants them: LF, CRLF and CR, none of Unicode's others.
+
+    A StringIO cuts them, but copies its text at four bytes a character: so it gets a piece at a time.
+    """
+    end = "\n" if "\n" in text else "\r"
+    while start < len(text):
+        stop = text.find(end, min(start + PIECE, len(text))) + 1 or len(text)
+        yield from io.StringIO(text[start:stop], newline="")
+        start = stop
 
 
 def decimal_of(delimiter: str, columns: Iterable[NDArray[np.object_]]) -> str:

@@ -14,8 +14,19 @@ UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
+def holds_nul(content: bytes) -> bool:
+    """Whether a NUL byte stands where no text has one: bytes that are no UTF-16 with its mark."""
+    return content[:2] not in UTF16 and b"\0" in content
+
+
 def decode(content: bytes, file: str, report: Report) -> str | None:
-    """The text, without a byte order mark; None where the report says why there is none."""
+    """The text, without byte order marks; None where the report says why there is none."""
+    text = _decoded(content, file, report)
+    # Programs that put files together leave a second mark, which would become part of the first header.
+    return None if text is None else text.lstrip("\ufeff")
+
+
+def _decoded(content: bytes, file: str, report: Report) -> str | None:
     if content[:2] in UTF16:
         return _utf16(content, file, report)
     if len(content) > 1 and 0 in content[:2] and content[:2] != b"\0\0":

@@ -1,7 +1,8 @@
 """Many rows of one patient to one value, as the codebook's `reduce` says.
 
 `only`, `first`, `min` and `max` choose a row, so that a later complaint can name its line; `any`, `all` and
-`count` make a value of their own. Rows that a `where` leaves out take no part.
+`count` make a value of their own. Rows that a `where` leaves out take no part. A patient of whom no row is
+left has the reduction's `default`; without one nothing is known, except that a count is 0.
 """
 
 from __future__ import annotations

@@ -79,7 +79,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        return f"{place + ': ' if place else ''}{self.severity}: {self.message} [{self.rule}]. {self.remedy}."
+        text = f"{place + ': ' if place else ''}{self.severity}: {self.message} [{self.rule}]. {self.remedy}."
+        # A header or a file's name may hold commands to a terminal; a person should see them, not obey them.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass

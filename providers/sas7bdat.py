@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pandas.io.sas.sas7bdat import SAS7BDATReader
 
 from providers.cells import column_of, sas_column
-from providers.limits import MAX_CELLS, MAX_COLUMNS, MAX_ROWS
+from providers.limits import MAX_CELLS, MAX_COLUMNS, MAX_EXPANSION, MAX_ROWS
 from providers.report import Report
 
 READER: Any = SAS7BDATReader  # its stubs know neither its arguments nor what it read of the header
@@ -37,6 +37,9 @@ def read_sas7bdat(
                 file=file,
             )
             return None
+        densest = MAX_EXPANSION if reader.compression else 1
+        if rows * int(reader.row_length) > densest * len(content):
+            raise ValueError  # cut off: the rows that it declares are not in it
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frame = reader.read()

@@ -2,7 +2,7 @@
 
 Patients are numbered in the order in which they first appear, file by file. A patient without a row in some
 file is missing there. Which file a field reads follows from its header, or from the codebook's `file` where
-two files have that header.
+two files have that header; a `file` without an ending is that file in whatever form it comes.
 """
 
 from __future__ import annotations
@@ -96,15 +96,23 @@ def join(schema: Schema, tables: Sequence[Table], report: Report) -> Study:
         files[file] = Joined(by_name[file], patient, several)
     patients = len(number)
     _capacity_holds(schema, patients, report)
-    _gaps(files, patients, report)
     place = {name: files[t.file] for name, t in chosen.items() if t is not None and t.file in files}
+    _gaps(schema, files, place, patients, report)
     return Study(patients, files, place)
 
 
 def sheets_of(schema: Schema, file: str) -> list[str | None]:
     """The sheets of a file that the codebook names, in its order; None is the first sheet, or no workbook."""
-    named = [item for item in schema.fields if item.file is not None and PurePath(item.file).name == file]
+    named = [item for item in schema.fields if item.file is not None and is_file(item.file, file)]
     return list(dict.fromkeys(item.sheet for item in named)) or [None]
+
+
+def is_file(named: str, file: str) -> bool:
+    """Whether a codebook's `file` means this one: by name, or in any case and form if it has no ending."""
+    wanted = PurePath(named).name
+    return wanted == file or (
+        not PurePath(wanted).suffix and wanted.casefold() == PurePath(file).stem.casefold()
+    )
 
 
 def find_column(name: str, headers: Sequence[str]) -> str | None:
@@ -123,11 +131,22 @@ def counts_rows(item: Field) -> bool:
 def _table_of(item: Field, schema: Schema, tables: Sequence[Table], report: Report) -> Table | None:
     place = {"column": item.source}
     if item.file is not None:
-        wanted = PurePath(item.file).name
-        if item.sheet is not None:
-            wanted = sheet_name(wanted, item.sheet)
-        named = [table for table in tables if table.file == wanted]
+        wanted, sheet = PurePath(item.file).name, "" if item.sheet is None else sheet_name("", item.sheet)
+        named = [
+            table
+            for table in tables
+            if table.file.endswith(sheet) and is_file(wanted, table.file.removesuffix(sheet))
+        ]
+        if len(named) > 1:
+            report.error(
+                "ambiguous_file",
+                f"field {item.name} reads the file {wanted}, and {len(named)} files are called that",
+                f'give one of them, or write "file": {" or ".join(table.file for table in named)}',
+                **place,
+            )
+            return None
         if not named:
+            wanted += sheet
             report.error(
                 "file_missing",
                 f"field {item.name} reads the file {wanted}, which was not given",
@@ -210,9 +229,17 @@ def _capacity_holds(schema: Schema, patients: int, report: Report) -> None:
         )
 
 
-def _gaps(files: dict[str, Joined], patients: int, report: Report) -> None:
-    """Warn where a file lacks patients that another file has: often a key written in two ways."""
+def _gaps(
+    schema: Schema, files: dict[str, Joined], place: dict[str, Joined], patients: int, report: Report
+) -> None:
+    """Warn where a file lacks patients that another file has: often a key written in two ways.
+
+    Not where every field says what a patient without rows has: then the file is meant to lack some.
+    """
+    told = {item.name for item in schema.fields if item.reduce and item.reduce.tells_without_rows}
     for file, joined in files.items():
+        if all(name in told for name, read in place.items() if read is joined):
+            continue
         absent = patients - len(np.unique(joined.patient[joined.patient >= 0]))
         if absent:
             report.warning(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from providers import delimited, parquet, sas7bdat, workbook, xport
 from providers.cells import column_of
 from providers.delimited import Record
-from providers.encoding import decode
+from providers.encoding import decode, holds_nul
 from providers.limits import MAX_CELL, MAX_COLUMNS, MAX_FILE_BYTES
 from providers.report import Report
 
@@ -35,6 +35,9 @@ FOREIGN = {
     b"$FL2": "an SPSS file",
     b"<stata_dta>": "a Stata file",
 }
+
+BINARY = (workbook.MAGIC, xport.MAGIC, xport.MAGIC_8, sas7bdat.MAGIC, parquet.MAGIC)
+HEAD_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,8 @@ def read_table(path: str | os.PathLike[str], report: Report, sheet: str | None =
         return _from_columns(file, sas7bdat.read_sas7bdat(content, file, report), report)
     if content.startswith(parquet.MAGIC):
         return _from_columns(file, parquet.read_parquet(content, file, report), report)
-    for magic, name in FOREIGN.items():
-        if content.startswith(magic):
-            report.error(
-                "not_csv", f"the file is {name}, not a table", "export the table as CSV in UTF-8", file=file
-            )
-            return None
     text = decode(content, file, report)
+    del content  # a second copy of all that follows
     if text is None:
         return None
     delimiter = delimited.delimiter_of(text)
@@ -182,14 +180,18 @@ def _content(path: Path, file: str, report: Report) -> bytes | None:
             )
             return None
         if status.st_size > MAX_FILE_BYTES:
-            report.error(
-                "file_too_large",
-                f"the file has more than {MAX_FILE_BYTES} bytes",
-                "split the table by columns into several files, each with the primary key",
-                file=file,
-            )
+            _too_large(file, report)
             return None
-        return path.read_bytes()
+        with path.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+            if _is_no_table(head, file, report):
+                return None
+            opened.seek(0)
+            content = opened.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:  # it grows, or never said how large it is
+            _too_large(file, report)
+            return None
+        return content
     except OSError as wrong:
         report.error(
             "unreadable",
@@ -198,6 +200,28 @@ def _content(path: Path, file: str, report: Report) -> bytes | None:
             file=file,
         )
         return None
+
+
+def _is_no_table(head: bytes, file: str, report: Report) -> bool:
+    """Whether the first bytes tell already that the file is no table: the rest of it is then never read."""
+    for magic, name in FOREIGN.items():
+        if head.startswith(magic):
+            report.error(
+                "not_csv", f"the file is {name}, not a table", "export the table as CSV in UTF-8", file=file
+            )
+            return True
+    if head.startswith(BINARY) or not holds_nul(head):
+        return False
+    return decode(head, file, report) is None
+
+
+def _too_large(file: str, report: Report) -> None:
+    report.error(
+        "file_too_large",
+        f"the file has more than {MAX_FILE_BYTES} bytes",
+        "split the table by columns into several files, each with the primary key",
+        file=file,
+    )
 
 
 def _empty(file: str, report: Report) -> None:

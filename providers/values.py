@@ -15,6 +15,10 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:[.' ]?[0-9]{3})*,[0-9]+|[+-]?[0-9]+,[0-9]*")
 WITH_COMMA = re.compile(r"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+SAS_DAY = re.compile(
+    rf"([0-9]{{1,2}})(-?)({'|'.join(MONTHS)})\2([0-9]{{4}})", re.IGNORECASE
+)  # DATE9., DATE11.
 ISO_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T][0-9:.]+Z?)?")
 DATE = re.compile(
     r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[ T].*)?|[0-9]{1,2}[- ]?[A-Za-z]{3}[- ]?[0-9]{2,4}"
@@ -51,7 +55,7 @@ A_POINT = Unreadable(
 A_DATE = Unreadable(
     "date_as_number",
     "the text looks like a date where a number is expected",
-    'give days since a reference date, or dates as YYYY-MM-DD and the unit "days since 2000-01-01"',
+    'give days since a reference date, or dates as YYYY-MM-DD or 31JAN2020 and the unit "days since 2000-01-01"',
 )
 INFINITE = Unreadable("not_finite", "the text stands for no finite number", f"leave the cell empty, {RECODE}")
 ENORMOUS = Unreadable(
@@ -70,12 +74,20 @@ def with_point(text: str, decimal: str) -> str:
 
 
 def read_days(text: str, since: date) -> Decimal | Unreadable:
-    """Whole days from a reference day to a text YYYY-MM-DD; its time of day, if any, is cut off."""
-    found = ISO_DAY.fullmatch(text)
+    """Whole days from a reference day to a text YYYY-MM-DD, or 31JAN2020 as SAS writes it.
+
+    A time of day behind the first form is cut off. Months are read in English only.
+    """
     try:
-        return A_DATE if found is None else Decimal((date.fromisoformat(found[1]) - since).days)
+        if found := ISO_DAY.fullmatch(text):
+            day = date.fromisoformat(found[1])
+        elif found := SAS_DAY.fullmatch(text):
+            day = date(int(found[4]), MONTHS.index(found[3].upper()) + 1, int(found[1]))
+        else:
+            return A_DATE
     except ValueError:
         return A_DATE
+    return Decimal((day - since).days)
 
 
 def read_number(text: str, decimal: str = ".") -> Decimal | Unreadable:

@@ -1,6 +1,6 @@
 """An Excel workbook (.xlsx): one sheet as records of texts, values as they were last computed.
 
-The zip directory is weighed before anything is unpacked. Excel keeps 15 digits and so do we: 27.4 is not
+The zip directory is weighed before anything is unpacked, and found true before anything is parsed. Excel keeps 15 digits and so do we: 27.4 is not
 27.400000000000002.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ from providers.report import Report
 
 MAGIC = b"PK\x03\x04"
 MAX_SHEET_ROWS = 2**20  # Excel's own
+PIECE = 2**20  # bytes
+ENTITY = tuple("<!ENTITY".encode(form) for form in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
 def is_workbook(content: bytes, file: str, report: Report) -> bool:
@@ -51,7 +54,38 @@ def is_workbook(content: bytes, file: str, report: Report) -> bool:
         known = "a binary Excel workbook" if "xl/workbook.bin" in names else "a zip archive"
         report.error("not_csv", f"the file is {known}, not a table", remedy, file=file)
         return False
+    if not _is_sound(content):
+        _bad(file, report)
+        return False
     return True
+
+
+def _is_sound(content: bytes) -> bool:
+    """Whether every part unpacks to what the directory says and declares no entities; read in small pieces.
+
+    A workbook has no use for entities (ECMA-376, part 2, forbids their declaration); they multiply without end.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as part:
+                    before = b""
+                    while piece := part.read(PIECE):
+                        if any(word in before + piece for word in ENTITY):
+                            return False
+                        before = piece[-len(ENTITY[-1]) :]
+        return True
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError):
+        return False
+
+
+def _bad(file: str, report: Report) -> None:
+    report.error(
+        "bad_workbook",
+        "the workbook cannot be read: it is damaged or in a form not known here",
+        "open it in a spreadsheet program and save it again, or export the table as CSV in UTF-8",
+        file=file,
+    )
 
 
 def records(content: bytes, file: str, sheet: str | None, report: Report) -> Iterator[Record]:
@@ -75,12 +109,7 @@ def records(content: bytes, file: str, sheet: str | None, report: Report) -> Ite
             page.reset_dimensions()  # what a file says of its own size may be wrong
             yield from _rows(page, file, report)
     except Exception:  # noqa: BLE001 (a damaged workbook fails in ways that openpyxl does not list)
-        report.error(
-            "bad_workbook",
-            "the workbook cannot be read: it is damaged or in a form not known here",
-            "open it in a spreadsheet program and save it again, or export the table as CSV in UTF-8",
-            file=file,
-        )
+        _bad(file, report)
 
 
 def _rows(page: Any, file: str, report: Report) -> Iterator[Record]:

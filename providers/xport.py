@@ -95,7 +95,9 @@ def _rows(content: bytes, start: int, width: int) -> NDArray[np.uint8]:
         if at % RECORD == 0:
             raise Malformed("it holds several data sets")
         at += 1
-    count = (len(content) - start) // width
+    count, rest = divmod(len(content) - start, width)
+    if len(content) % RECORD or rest >= RECORD or content[len(content) - rest :].strip(b" "):
+        raise Malformed("it is cut off in the middle of a row")
     rows = np.frombuffer(content, dtype=np.uint8, count=count * width, offset=start).reshape(count, width)
     padding = 0
     while count and padding + width < RECORD and (rows[count - 1] == ord(" ")).all():

@@ -32,12 +32,21 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Reduce:
-    """Many rows of a patient to one. `where` and `test` are predicates over raw columns of the same file."""
+    """Many rows of a patient to one. `where` and `test` are predicates over raw columns of the same file.
+
+    `default` is what a patient without any such row has: a number, or the position of a level; None is missing.
+    """
 
     how: str  # only, first, min, max, any, all, count
     where: Predicate | None = None
     test: Predicate | None = None
     order_by: str | None = None
+    default: Decimal | None = None
+
+    @property
+    def tells_without_rows(self) -> bool:
+        """Whether a patient without rows has a value all the same."""
+        return self.how == "count" or self.default is not None
 
 
 @dataclass(frozen=True, kw_only=True)

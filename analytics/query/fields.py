@@ -73,7 +73,7 @@ def read_field(reader: Reader) -> Field | None:
         )
     if reader.obj.get("sheet") is not None and not reader.obj.get("file"):
         reader.report("sheet", "sheet_without_file", "sheet says nothing without its file", 'write "file"')
-    return Field(
+    item = Field(
         name=name,
         title=reader.text("title", name),
         description=_prose(reader, "description"),
@@ -94,6 +94,9 @@ def read_field(reader: Reader) -> Field | None:
         occurred=_occurred(reader, shape),
         **shape,
     )
+    if reduce is None or (default := _default(reader.at("reduce"), item)) is None:
+        return item
+    return replace(item, reduce=replace(reduce, default=default))
 
 
 def _not_confirmed(reader: Reader) -> None:
@@ -324,7 +327,7 @@ def _reduce(reader: Reader, kind: str, source: str) -> Reduce | None:
     if reader.obj.get("reduce") is None:
         return None
     inner = reader.at("reduce")
-    inner.only(("how", "where", "test", "orderBy"))
+    inner.only(("how", "where", "test", "orderBy", "default"))
     how = inner.choice("how", HOWS, None)
     if how is None:
         if inner.obj.get("how") is None:
@@ -346,11 +349,35 @@ def _reduce(reader: Reader, kind: str, source: str) -> Reduce | None:
             f"test is for any and all, not for {how}",
         ),
         (how != "first" and order_by is not None, "orderBy", f"orderBy is for first, not for {how}"),
+        (how == "count" and "default" in inner.obj, "default", "count is 0 without rows"),
     )
     for broken, key, message in needs:
         if broken:
             inner.report(key, "bad_reduce", message, "change it or remove it")
     return Reduce(how=how, where=inner.predicate("where"), test=test, order_by=order_by)
+
+
+def _default(inner: Reader, item: Field) -> Decimal | None:
+    """What a patient without a row has, in the field's own terms: a number within range, or a level's position."""
+    said = inner.obj.get("default")
+    if said is None:
+        return None
+    if item.reads_number:
+        number = exact(said)
+        if (
+            number is not None
+            and 0 <= (item.interval(number) if item.cut else item.code(number)) < item.codes
+        ):
+            return number
+        remedy = "write a number that the cut or the bounds admit"
+    else:
+        text = _scalar(said)
+        for position, level in enumerate(item.levels):
+            if text in (level.value, level.label):
+                return Decimal(position)
+        remedy = "write the value of one of the categories"
+    inner.report("default", "bad_default", "the default is no value of this field", remedy)
+    return None
 
 
 def _occurred(reader: Reader, shape: dict[str, Any]) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from portal import dispatch
 
@@ -105,6 +106,44 @@ def test_a_program_on_a_page_is_text():
     client = Client()
     client.force_login(factories.account("analyst"))
     assert "<script>alert" not in client.get("/").content.decode()
+
+
+HOSTILE = ["<script>alert(1)</script>", "=HYPERLINK(1)", "@SUM(1)", '"><img src=x onerror=alert(1)>']
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_text_of_a_provider_or_an_analyst_is_text_on_every_page(text):
+    """Title, field, unit, level and comment; a formula stays a text too: nothing here is made for a spreadsheet."""
+    book = factories.codebook()
+    book["title"] = text
+    book["fields"][0] |= {"title": text, "categories": [{"value": "a"}, {"value": "b", "label": text}]}
+    book["fields"][1] |= {"unit": text}
+    dataset = factories.dataset(book=book, title=text)
+    query = factories.query(dataset, program=f"average(age) by arm # {text}")
+    seen = []
+    for name, path in (
+        ("analyst", "/"),
+        ("operator", "/admin/queries/waitingquery/"),
+        ("operator", f"/admin/queries/query/{query.pk}/change/"),
+        ("operator", "/admin/registry/dataset/"),
+        ("operator", f"/admin/registry/dataset/{dataset.pk}/change/"),
+        ("auditor", "/api/audit/"),
+        ("analyst", f"/api/datasets/{dataset.pk}/"),
+        ("analyst", f"/api/queries/{query.pk}/"),
+    ):
+        client = Client()
+        client.force_login(factories.account(name))
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        body, kind = answer.content.decode(), answer["Content-Type"].partition(";")[0]
+        assert kind == ("application/json" if path.startswith("/api/") else "text/html")
+        assert "Content-Disposition" not in answer
+        if kind == "text/html":
+            assert "<script>alert" not in body
+            assert "<img src=x" not in body
+        seen.append(escape(text) in body if kind == "text/html" else json.dumps(text)[1:-1] in body)
+    assert seen[:5] == [True] * 5, "the page shows the text, escaped"
+    assert all(seen[6:])
 
 
 def test_the_openapi_document_has_no_warnings_and_every_route(tmp_path, capsys):

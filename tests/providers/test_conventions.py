@@ -69,6 +69,17 @@ def test_a_day_is_counted_from_the_day_that_the_unit_names(tmp_path):
     assert codes(encoded, "day") == [0, 366, 17, None]
 
 
+def test_a_day_as_sas_writes_it_is_that_day_and_a_number_of_sas_counts_from_1960(tmp_path):
+    since = DAY | {"unit": "days since 1960-01-01", "constraints": {"minimum": 14610, "maximum": 30993}}
+    text = "id,day\n1,01JAN2000\n2,31-dec-2001\n3,14611\n4,2000-01-03\n"
+    encoded, report = run(tmp_path, [since], text)
+    assert report.problems == []
+    assert codes(encoded, "day") == [0, 730, 1, 2]
+    for wrong in ("31JAN01", "31FEB2001", "31-JAN2001", "31MAI2001"):
+        _, report = run(tmp_path, [since], f"id,day\n1,14611\n2,{wrong}\n")
+        assert [(p.rule, p.line) for p in report.problems] == [("date_as_number", 3)]
+
+
 def test_two_sheets_of_a_workbook_are_two_tables_of_one_study(tmp_path, capsys):
     book = formats.workbook({
         "people": [["id", "age"], ["p1", 50], ["p2", 61]],

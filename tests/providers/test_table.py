@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers import delimited
 from providers import table as module
 from providers.report import PLACES_SHOWN, Report
 from providers.table import Table, read_table
@@ -230,3 +231,13 @@ def test_what_a_csv_writer_wrote_is_read_back_with_its_lines(tmp_path_factory, r
 def test_no_bytes_at_all_raise_an_error(tmp_path_factory, content):
     table, report = read(tmp_path_factory.mktemp("csv"), content)
     assert table is not None or report.errors
+
+
+@given(st.text(st.sampled_from('a,"\r\n \x0b\x85\u2028'), max_size=14), st.integers(1, 5))
+def test_a_text_is_cut_into_the_same_records_in_whatever_pieces(text, piece):
+    whole, report = Report(), Report()
+    wanted = list(delimited.records(text, ",", "t.csv", whole))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "PIECE", piece)
+        assert list(delimited.records(text, ",", "t.csv", report)) == wanted
+    assert places(report) == places(whole)
