@@ -1,4 +1,4 @@
-"""Commands of a provider: `check` a table against its codebook, `upload` it, show `keys`.
+"""Commands of a provider: `draft` a codebook, `check` a table against it, `upload` it, show `keys`.
 
 Results go to stdout, everything said to a person to stderr; `check` prints its report on stdout. Exit status:
 0 done, 1 the codebook, the tables or the upload have a problem, 2 the command line cannot be understood.
@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from analytics.query.errors import CodebookRejected
 from analytics.query.schema import Schema, canonical_codebook, load_codebook, parse_codebook
 from providers import bundle, keys
 from providers.codebook import Encoded, encode
+from providers.draft import draft
+from providers.draft_report import said_of
 from providers.planes import to_planes
 from providers.report import ProviderError, Report, TableRejected
 from providers.study import sheets_of
@@ -28,8 +31,8 @@ from providers.suspicion import suspect_values
 from providers.table import read_table
 from providers.upload import Portal, connect, upload
 
-COMMANDS = "check, upload or keys"
-RESERVED = ("draft", "list")
+COMMANDS = "draft, check, upload or keys"
+RESERVED = ("list",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +83,20 @@ def check(options: argparse.Namespace) -> int:
         errors, warnings = len(report.errors), len(report.warnings)
         print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return 1 if report.errors else 0
+
+
+def propose(options: argparse.Namespace) -> int:
+    """Print a codebook proposed for the files; everything that explains it goes to stderr."""
+    report = Report()
+    tables = [table for path in options.files if (table := read_table(path, report)) is not None]
+    report.refuse()
+    proposed = draft(tables, report, primary_key=options.primary_key, today=date.today())
+    for line in said_of(proposed):
+        say(line)
+    for problem in report.problems:
+        say(str(problem))
+    print(json.dumps(proposed.codebook, indent=1, ensure_ascii=False))
+    return 0
 
 
 def send(options: argparse.Namespace) -> int:
@@ -195,6 +212,15 @@ def _parser() -> argparse.ArgumentParser:
     for command in (checking, sending):
         command.add_argument("--codebook", required=True, metavar="C.json")
         command.add_argument("files", nargs="+", metavar="FILE", help="CSV files of one study")
+    drafting = commands.add_parser(
+        "draft",
+        help="propose a codebook for tables; sends nothing",
+        description="Propose a codebook for the files of one study: JSON on stdout, all explanations on stderr. What "
+        "was read from values is marked local: check and upload refuse it until a person has removed the marks.",
+    )
+    drafting.add_argument("files", nargs="+", metavar="FILE", help="the files of one study")
+    drafting.add_argument("--primary-key", metavar="COLUMN", help="the column that says who a row belongs to")
+    drafting.set_defaults(command=propose)
     checking.add_argument("--json", action="store_true", help="print the problems as a JSON list")
     checking.set_defaults(command=check)
     sending.add_argument("--url", required=True, help="address of the portal")
