@@ -22,6 +22,7 @@ from analytics.query.errors import CodebookRejected
 from analytics.query.schema import Schema, canonical_codebook, load_codebook, parse_codebook
 from providers import bundle, keys
 from providers.codebook import Encoded, encode
+from providers.counts import counts_of, lines_of
 from providers.draft import draft
 from providers.draft_report import said_of
 from providers.planes import to_planes
@@ -29,6 +30,7 @@ from providers.report import ProviderError, Report, TableRejected
 from providers.study import sheets_of
 from providers.suspicion import suspect_values
 from providers.table import read_table
+from providers.trace import Trace
 from providers.upload import Portal, connect, upload
 
 COMMANDS = "draft, check, upload or keys"
@@ -70,13 +72,19 @@ def check(options: argparse.Namespace) -> int:
     """Read the files against the codebook and print every problem."""
     report = Report()
     schema_and_raw = _codebook(options.codebook, report)
+    counts: list[dict[str, Any]] = []
     if schema_and_raw is not None:
         schema, _ = schema_and_raw
-        encoded = read_study(schema, options.files, report)
+        traces: dict[str, Trace] = {}
+        encoded = read_study(schema, options.files, report, traces if options.counts else None)
+        counts = counts_of(schema, encoded, traces) if options.counts else []
         if not options.json:
             _print_summary(schema, encoded)
+            for line in lines_of(counts):
+                print(line)
+    problems = [problem.public() for problem in report.problems]
     if options.json:
-        print(json.dumps([problem.public() for problem in report.problems], indent=1))
+        print(json.dumps({"problems": problems, "counts": counts} if options.counts else problems, indent=1))
     else:
         for problem in report.problems:
             print(problem)
@@ -155,13 +163,15 @@ def show_keys(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_study(schema: Schema, files: Sequence[str], report: Report) -> Encoded | None:
+def read_study(
+    schema: Schema, files: Sequence[str], report: Report, traces: dict[str, Trace] | None = None
+) -> Encoded | None:
     """Every file read and encoded, with everything that is wrong or suspicious in the report."""
     wanted = [(path, sheet) for path in files for sheet in sheets_of(schema, Path(path).name)]
     tables = [table for path, sheet in wanted if (table := read_table(path, report, sheet)) is not None]
     if len(tables) < len(wanted):
         return None  # with a file less, all further complaints would be about its absence
-    encoded = encode(schema, tables, report)
+    encoded = encode(schema, tables, report, traces)
     suspect_values(schema, encoded, report)
     return encoded
 
@@ -222,6 +232,13 @@ def _parser() -> argparse.ArgumentParser:
     drafting.add_argument("--primary-key", metavar="COLUMN", help="the column that says who a row belongs to")
     drafting.set_defaults(command=propose)
     checking.add_argument("--json", action="store_true", help="print the problems as a JSON list")
+    checking.add_argument(
+        "--counts",
+        action="store_true",
+        help="for sign-off, on this screen only: how many values every step leaves (text, missingValues, recodes, "
+        "where, reduce, derive, cut or round, range), which text becomes which level, minimum, median and "
+        'maximum; with --json the output is {"problems": [...], "counts": [...]}',
+    )
     checking.set_defaults(command=check)
     sending.add_argument("--url", required=True, help="address of the portal")
     sending.add_argument("--token", required=True, help="the provider's API token")
