@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import combinations
@@ -109,7 +109,7 @@ def draft(tables: Sequence[Table], report: Report, *, primary_key: str | None, t
         "facts": {"sources": {}},
     }
     schema, encoded = _held(codebook, drafted, tables, report)
-    suspect_values(schema, encoded, report)
+    suspect_values(replace(schema, facts={}), encoded, report)  # sources are a person's to write
     return Draft(codebook, drafted, notes, schema, encoded)
 
 

@@ -154,7 +154,7 @@ class _Column:
         for value in sorted(codes):
             why = "cannot be measured" if value == 0 else "stands apart and looks like a code"
             made.note(
-                f"{value} ({counts[value]} rows) {why}: proposed as missing; if it means something, recode it"
+                f"{value} ({_rows(counts[value])}) {why}: proposed as missing; if it means something, recode it"
             )
         coded = {text for text, value in values.items() if value in codes}
         self._missing(made, nothing | words_ | coded | set(strays), strays)
@@ -208,7 +208,7 @@ class _Column:
             made.note(
                 "the largest or smallest value lies far from all others: an error of units, or a code for missing?"
             )
-        if whole and len(kept) <= LARGEST_LISTED:
+        if whole and len(kept) <= LARGEST_LISTED and not self.words & MEASURE:
             made.note('few whole numbers: if they are codes of a list, write "string" with "categories"')
 
     def _missing(self, made: Proposal, texts: set[str], strays: list[str]) -> None:
@@ -251,10 +251,10 @@ class _Column:
         if recodes:
             made.setting["recodes"] = dict(sorted(recodes.items()))
             made.local.append("recodes")
-            made.note(f"{len(recodes)} other spellings of a level are recoded to the most frequent one")
+            made.note(f"other spellings of a level ({len(recodes)}) are recoded to the most frequent one")
         for value in sorted(codes):
             rows = sum(given[text] for text in coded if read_number(text) == value)
-            made.note(f"{value} ({rows} rows) stands apart and looks like a code: proposed as missing; "
+            made.note(f"{value} ({_rows(rows)}) stands apart and looks like a code: proposed as missing; "
                       "if it means something, list it as a level or recode it")  # fmt: skip
         self._missing(made, nothing | coded, [])
         if len(levels) == 1:
@@ -288,6 +288,10 @@ def written(value: Decimal) -> int | float | str:
         return int(value) if abs(value) < 2**53 else str(int(value))
     plain = plain.rstrip("0")
     return float(plain) if repr(float(plain)) == plain else plain
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
 
 
 def _unread(read: dict[str, Decimal | Unreadable], given: dict[str, int]) -> int:

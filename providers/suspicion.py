@@ -7,6 +7,7 @@ said on the provider's screen only, and without them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -20,6 +21,7 @@ from providers.plausible import implausible
 from providers.report import Report
 from providers.values import EXACT
 
+MOST_NAMED = 5
 NONE = np.array([], dtype=np.float64)
 
 
@@ -52,6 +54,15 @@ def suspect_values(schema: Schema, encoded: Encoded, report: Report) -> None:
                     "check the event's column, or recode what means no event",
                     column=item.source,
                 )
+    sources = schema.facts.get("sources")
+    if isinstance(sources, Mapping) and (
+        empty := [str(name) for name, said in sources.items() if said == ""]
+    ):
+        report.warning(
+            "no_source",
+            f"facts.sources is empty for {', '.join(empty[:MOST_NAMED])}{' and more' * (len(empty) > MOST_NAMED)}",
+            "cite the protocol's section or the clinical convention that the bounds and levels come from",
+        )
     numbers = {item.name: numbers_of(item, encoded) for item in schema.fields if item.name in encoded.columns}
     for item in schema.fields:
         present = numbers.get(item.name, NONE)

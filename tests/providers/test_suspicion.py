@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analytics.query.schema import parse_codebook
+from providers.codebook import encode
 from providers.report import Report
-from tests.providers.test_codebook import run
+from providers.suspicion import suspect_values
+from providers.table import read_table
+from tests.providers.test_codebook import POLICY, run
 
 FLAG = [{"value": "0", "label": "no"}, {"value": "1", "label": "yes"}]
 
@@ -127,6 +131,22 @@ def test_a_patient_under_two_keys_is_pointed_out_where_chance_is_unlikely(tmp_pa
     assert rules(warned(tmp_path, fields, [*rows, rows[5]])) == ["alike_patients"]
     flags = [flag(name) for name in "abcdef"]
     assert "alike_patients" not in rules(warned(tmp_path, flags, [[n % 2] * 6 for n in range(50)]))
+
+
+@pytest.mark.parametrize(("source", "found"), [("protocol 4.1", []), ("", ["no_source"])])
+def test_an_empty_source_of_bounds_is_pointed_out(tmp_path, source, found):
+    (tmp_path / "a.csv").write_text("id,bmi\n1,27\n2,31\n")
+    book = {
+        "primaryKey": "id",
+        "fields": [number("bmi")],
+        "policy": POLICY,
+        "facts": {"sources": {"bmi": source}},
+    }
+    schema, report = parse_codebook(book), Report()
+    table = read_table(tmp_path / "a.csv", report)
+    assert table is not None
+    suspect_values(schema, encode(schema, [table], report), report)
+    assert rules(report) == found
 
 
 def test_no_suspicion_shows_a_value(tmp_path):
