@@ -232,7 +232,7 @@ def _said_of(file: Joined, repeats: Repeats) -> str:
     if repeats.slip:
         again = len(np.unique(file.patient[file.several]))
         return (
-            f"{said}: {again} patients are in the table twice, first in line {file.line(int(file.several[0]))}; "
+            f"{said}: {again} patient{'s are' if again > 1 else ' is'} in the table twice, first in line {file.line(int(file.several[0]))}; "
             "correct the file. The fields read the first row until then"
         )
     if repeats.thing is not None:

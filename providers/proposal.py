@@ -59,7 +59,6 @@ class Proposal:
     low: int = 0
     high: int = 0
     distinct: int = 0
-    missing_texts: frozenset[str] = frozenset()
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -213,7 +212,6 @@ class _Column:
 
     def _missing(self, made: Proposal, texts: set[str], strays: list[str]) -> None:
         others = sorted(texts - {""})
-        made.missing_texts = frozenset(texts)
         if others:
             made.setting["missingValues"] = ["", *others]
             made.local.append("missingValues")

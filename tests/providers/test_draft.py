@@ -81,7 +81,7 @@ TRIAL = sorted(FOLDER.glob("*.csv"))
 
 @pytest.mark.background
 @pytest.mark.skipif(not TRIAL, reason=f"the trial's files are not beside the project ({FOLDER})")
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("size", [1, *(pytest.param(n, marks=pytest.mark.nightly) for n in (2, 3, 4)), 5])
 def test_the_draft_of_a_real_trials_files_in_any_combination_passes_check(tmp_path, capsys, size):
     for files in itertools.combinations(TRIAL, size):
         book = passes(tmp_path, [str(path) for path in files], capsys)
@@ -378,7 +378,7 @@ def test_rows_without_order_come_down_to_one_value_by_kind_and_the_choices_are_e
 def test_a_few_patients_in_the_table_twice_are_pointed_out(tmp_path):
     text = rows(60, lambda n: 30 + n % 17, header="age") + "p7,55\n"
     made, said = drafted(tmp_path, text)
-    assert "1 patients are in the table twice, first in line 62" in said
+    assert "1 patient is in the table twice, first in line 62" in said
     assert fields(made)["age"]["reduce"] == {"how": "first"}
 
 
