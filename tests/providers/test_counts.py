@@ -111,6 +111,7 @@ def test_what_lies_outside_the_range_is_counted_below_and_above(tmp_path, outsid
     age = counted(tmp_path, [AGE | {"outOfRange": outside}], "id,age\n1,-4\n2,5\n3,60\n4,127\n5,300\n")["age"]
     assert age["range"] == {"patients": 5, "below": 1, "above": 1, "outside_is": outside}
     assert (age["round"]["minimum"], age["round"]["maximum"]) == ("-4", "300")
+    assert age["round"]["median"] == "60"
     if present is None:
         assert age["result"] is None
     else:
@@ -118,6 +119,7 @@ def test_what_lies_outside_the_range_is_counted_below_and_above(tmp_path, outsid
             present,
             *ends,
         )
+        assert age["result"]["median"] == "60"
 
 
 def test_rounding_cuts_derivations_and_answers_are_steps_of_their_own(tmp_path):

@@ -211,6 +211,7 @@ def test_the_default_policy_is_proposed_and_ends(tmp_path):
         ("age", [*range(20, 60), -9], ["", "-9"]),
         ("age", [*range(20, 60), 99, 99, 99], ["", "99"]),
         ("age", [*range(20, 99), 99], None),
+        ("age", [*range(20, 91), 99, 99], None),
         ("grade", [1, 2, 3, 4, 5, 9] * 5, ["", "9"]),
         ("grade", [1, 2, 3, 4, 5, 6, 7, 8, 9] * 5, None),
         ("white", [0, 1, 9] * 9, ["", "9"]),

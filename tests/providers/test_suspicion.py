@@ -99,6 +99,11 @@ def test_two_flags_that_agree_but_for_a_few_are_pointed_out(tmp_path, turned, sl
     assert rules(warned(tmp_path, [flag("a"), flag("b")], rows)) == found
 
 
+def test_a_missing_flag_disagrees_with_nothing(tmp_path):
+    rows = [[n % 2, n % 2] for n in range(100)] + [[1, ""], ["", 1]] * 3
+    assert rules(warned(tmp_path, [flag("a"), flag("b")], rows)) == []
+
+
 def test_two_rare_flags_do_not_agree_because_both_are_mostly_no(tmp_path):
     rows = [[int(n == 3), int(n == 5)] for n in range(200)]
     assert rules(warned(tmp_path, [flag("a"), flag("b")], rows)) == []
