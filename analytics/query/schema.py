@@ -36,7 +36,18 @@ MOST_FIELDS = 512
 DEEPEST = 20
 LONGEST_CODEBOOK = 4 * 2**20  # bytes
 
-_TOP = ("primaryKey", "fields", "policy", "capacity", "facts", "name", "title", "description", "$schema", "local")
+_TOP = (
+    "primaryKey",
+    "fields",
+    "policy",
+    "capacity",
+    "facts",
+    "name",
+    "title",
+    "description",
+    "$schema",
+    "local",
+)
 _POLICY = ("epsilon", "epsilon_per_query", "minimum_cohort", "modes", "statistics", "expires")
 
 
