@@ -1,4 +1,4 @@
-"""Commands of a provider: `check` a table against its codebook, `upload` it, show `keys`.
+"""Commands of a provider: `draft` a codebook, `check` a table against it, `upload` it, show `keys`.
 
 Results go to stdout, everything said to a person to stderr; `check` prints its report on stdout. Exit status:
 0 done, 1 the codebook, the tables or the upload have a problem, 2 the command line cannot be understood.
@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,19 @@ from analytics.query.errors import CodebookRejected
 from analytics.query.schema import Schema, canonical_codebook, load_codebook, parse_codebook
 from providers import bundle, keys
 from providers.codebook import Encoded, encode
+from providers.counts import counts_of, lines_of
+from providers.draft import draft
+from providers.draft_report import said_of
 from providers.planes import to_planes
 from providers.report import ProviderError, Report, TableRejected
 from providers.study import sheets_of
 from providers.suspicion import suspect_values
 from providers.table import read_table
+from providers.trace import Trace
 from providers.upload import Portal, connect, upload
 
-COMMANDS = "check, upload or keys"
-RESERVED = ("draft", "list")
+COMMANDS = "draft, check, upload or keys"
+RESERVED = ("list",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,19 +72,39 @@ def check(options: argparse.Namespace) -> int:
     """Read the files against the codebook and print every problem."""
     report = Report()
     schema_and_raw = _codebook(options.codebook, report)
+    counts: list[dict[str, Any]] = []
     if schema_and_raw is not None:
         schema, _ = schema_and_raw
-        encoded = read_study(schema, options.files, report)
+        traces: dict[str, Trace] = {}
+        encoded = read_study(schema, options.files, report, traces if options.counts else None)
+        counts = counts_of(schema, encoded, traces) if options.counts else []
         if not options.json:
             _print_summary(schema, encoded)
+            for line in lines_of(counts):
+                print(line)
+    problems = [problem.public() for problem in report.problems]
     if options.json:
-        print(json.dumps([problem.public() for problem in report.problems], indent=1))
+        print(json.dumps({"problems": problems, "counts": counts} if options.counts else problems, indent=1))
     else:
         for problem in report.problems:
             print(problem)
         errors, warnings = len(report.errors), len(report.warnings)
         print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
     return 1 if report.errors else 0
+
+
+def propose(options: argparse.Namespace) -> int:
+    """Print a codebook proposed for the files; everything that explains it goes to stderr."""
+    report = Report()
+    tables = [table for path in options.files if (table := read_table(path, report)) is not None]
+    report.refuse()
+    proposed = draft(tables, report, primary_key=options.primary_key, today=date.today())
+    for line in said_of(proposed):
+        say(line)
+    for problem in report.problems:
+        say(str(problem))
+    print(json.dumps(proposed.codebook, indent=1, ensure_ascii=False))
+    return 0
 
 
 def send(options: argparse.Namespace) -> int:
@@ -138,13 +163,15 @@ def show_keys(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_study(schema: Schema, files: Sequence[str], report: Report) -> Encoded | None:
+def read_study(
+    schema: Schema, files: Sequence[str], report: Report, traces: dict[str, Trace] | None = None
+) -> Encoded | None:
     """Every file read and encoded, with everything that is wrong or suspicious in the report."""
     wanted = [(path, sheet) for path in files for sheet in sheets_of(schema, Path(path).name)]
     tables = [table for path, sheet in wanted if (table := read_table(path, report, sheet)) is not None]
     if len(tables) < len(wanted):
         return None  # with a file less, all further complaints would be about its absence
-    encoded = encode(schema, tables, report)
+    encoded = encode(schema, tables, report, traces)
     suspect_values(schema, encoded, report)
     return encoded
 
@@ -195,7 +222,23 @@ def _parser() -> argparse.ArgumentParser:
     for command in (checking, sending):
         command.add_argument("--codebook", required=True, metavar="C.json")
         command.add_argument("files", nargs="+", metavar="FILE", help="CSV files of one study")
+    drafting = commands.add_parser(
+        "draft",
+        help="propose a codebook for tables; sends nothing",
+        description="Propose a codebook for the files of one study: JSON on stdout, all explanations on stderr. What "
+        "was read from values is marked local: check and upload refuse it until a person has removed the marks.",
+    )
+    drafting.add_argument("files", nargs="+", metavar="FILE", help="the files of one study")
+    drafting.add_argument("--primary-key", metavar="COLUMN", help="the column that says who a row belongs to")
+    drafting.set_defaults(command=propose)
     checking.add_argument("--json", action="store_true", help="print the problems as a JSON list")
+    checking.add_argument(
+        "--counts",
+        action="store_true",
+        help="for sign-off, on this screen only: how many values every step leaves (text, missingValues, recodes, "
+        "where, reduce, derive, cut or round, range), which text becomes which level, minimum, median and "
+        'maximum; with --json the output is {"problems": [...], "counts": [...]}',
+    )
     checking.set_defaults(command=check)
     sending.add_argument("--url", required=True, help="address of the portal")
     sending.add_argument("--token", required=True, help="the provider's API token")

@@ -24,6 +24,7 @@ from providers.reduction import NO_ROW, choose, order_ranks, repeated, tally
 from providers.report import Report
 from providers.study import Joined, Study, join
 from providers.table import Table
+from providers.trace import Trace
 from providers.values import A_DATE, NOT_AN_INTEGER, Unreadable, is_whole, read_days, read_number, with_point
 
 WHOLE = re.compile(r"^(-?(?:0|[1-9][0-9]*))\.0+$")
@@ -47,20 +48,26 @@ class Encoded:
     columns: dict[str, Column] = field(repr=False)
 
 
-def encode(schema: Schema, tables: Sequence[Table], report: Report) -> Encoded:
+def encode(
+    schema: Schema, tables: Sequence[Table], report: Report, traces: dict[str, Trace] | None = None
+) -> Encoded:
     """Codes of every field that could be read; the report holds everything that was wrong.
 
-    What is returned is fit to be shared only if the report has no error.
+    What is returned is fit to be shared only if the report has no error. `traces` is filled with what became
+    of each field's rows.
     """
     study = join(schema, tables, report)
     columns: dict[str, Column] = {}
     needed = operands(schema)
     for item in schema.fields:
+        trace = Trace()
+        if traces is not None:
+            traces[item.name] = trace
         keep = item.name in needed and item.kind == "number"
         if item.derive is not None:
-            column = derived(item, schema, columns, report, keep=keep)
+            column = derived(item, schema, columns, report, keep=keep, trace=trace)
         elif item.name in study.place:
-            column = Reading(schema, item, study.place[item.name], study, report, keep).column()
+            column = Reading(schema, item, study.place[item.name], study, report, keep, trace).column()
         else:
             column = None
         if column is not None:
@@ -78,6 +85,7 @@ class Reading:
     study: Study
     report: Report
     keep: bool  # the exact values too: other fields are derived from this one
+    trace: Trace = field(default_factory=Trace, repr=False)
 
     @property
     def decimal(self) -> str:
@@ -85,13 +93,15 @@ class Reading:
 
     def column(self) -> Column | None:
         """The field's codes, or None where the report says why there are none."""
+        self.trace.joined = self.joined
         alive = self._alive()
         if alive is None:
             return None
+        self.trace.rows = np.flatnonzero(alive)
         how = None if self.item.reduce is None else self.item.reduce.how
         if how in ("any", "all", "count"):
-            return self._made(np.flatnonzero(alive), how)
-        return self._chosen(np.flatnonzero(alive), how)
+            return self._made(self.trace.rows, how)
+        return self._chosen(self.trace.rows, how)
 
     def _alive(self) -> Mask | None:
         """The rows that take part: of a known patient, and not left out by a `where`."""
@@ -112,7 +122,10 @@ class Reading:
         ):
             if predicate is not None:
                 rows = self._where(self._raw_meaning, setting).rows(predicate)
+                before = alive
                 alive = None if rows is None or alive is None else alive & rows
+                if before is not None and alive is not None:
+                    self.trace.kept.append((setting, int(before.sum()), int(alive.sum())))
         return alive
 
     def _several(self, rows: Codes, message: str, remedy: str) -> None:
@@ -213,6 +226,7 @@ class Reading:
                 return None
             ranks.append(ordered)
         chosen = choose(rows, joined.patient, self.study.patients, *ranks)
+        self.trace.chosen, self.trace.values = chosen, values
         present = chosen != NO_ROW
         codes = np.zeros(self.study.patients, dtype=np.int64)
         codes[present] = self._coded(values)[texts.index[chosen[present]]]
@@ -323,6 +337,7 @@ class Reading:
         test = self._where(self._tested_meaning, "reduce.test").rows(item.reduce.test)
         if test is None:
             return None
+        self.trace.passing = int(test[rows].sum())
         passing = tally(rows[test[rows]], joined.patient, patients)
         values = [level.value for level in item.levels]
         yes, no = values.index("yes"), values.index("no")
@@ -347,7 +362,14 @@ class Reading:
         place: dict[str, Any] = {"file": self.joined.table.file, "column": self.item.source}
         if chosen is None:
             return ranged(
-                self.item, codes, present, exact, self.report, place=lambda outside: place, complain=None
+                self.item,
+                codes,
+                present,
+                exact,
+                self.report,
+                place=lambda outside: place,
+                complain=None,
+                trace=self.trace,
             )
         return ranged(
             self.item,
@@ -357,6 +379,7 @@ class Reading:
             self.report,
             place=lambda outside: place | {"line": self.joined.line(chosen[outside].min())},
             complain=lambda outside, reason: self._complain(chosen[outside], reason),
+            trace=self.trace,
         )
 
 

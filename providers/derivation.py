@@ -14,6 +14,7 @@ import numpy as np
 from analytics.query.schema import Field, Schema
 from providers.ranging import Column, Exact, code_in, ranged
 from providers.report import Report
+from providers.trace import Trace
 
 
 def operands(schema: Schema) -> frozenset[str]:
@@ -22,7 +23,7 @@ def operands(schema: Schema) -> frozenset[str]:
 
 
 def derived(
-    item: Field, schema: Schema, columns: Mapping[str, Column], report: Report, *, keep: bool
+    item: Field, schema: Schema, columns: Mapping[str, Column], report: Report, *, keep: bool, trace: Trace
 ) -> Column | None:
     """The field's column; None where a field it names could not be read, which the report says already."""
     assert item.derive is not None
@@ -41,6 +42,7 @@ def derived(
         report,
         place=lambda outside: {"column": item.name},
         complain=None,
+        trace=trace,
     )
 
 

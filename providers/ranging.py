@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analytics.query.schema import Field
 from providers.report import Report
+from providers.trace import Trace
 from providers.values import Unreadable, code_of
 
 Codes = NDArray[np.int64]
@@ -69,6 +70,7 @@ def ranged(
     *,
     place: Callable[[Mask], dict[str, Any]],
     complain: Callable[[Mask, Unreadable], None] | None,
+    trace: Trace,
 ) -> Column | None:
     """The column within its range; None if the field takes a value outside for an error.
 
@@ -76,6 +78,8 @@ def ranged(
     without it an error counts them.
     """
     outside = present & ((codes < 0) | (codes >= item.codes))
+    trace.present, trace.below = int(present.sum()), int((present & (codes < 0)).sum())
+    trace.above = int(outside.sum()) - trace.below
     if outside.any():
         beyond = "minimum and maximum" if not item.cut else "all intervals of the cut"
         message = f"{int(outside.sum())} values of {item.name} lie outside {beyond}"

@@ -1,21 +1,28 @@
 """What is allowed and yet looks wrong: warnings for a person, who knows the study.
 
+Fields one by one here; what no patient can have in `plausible`, what cannot both be right in `contradiction`.
 Nothing here stops an upload. Public: the codebook's own properties. Everything that depends on values is
 said on the provider's screen only, and without them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.query.schema import Field, Schema
 from providers.codebook import Encoded
+from providers.contradiction import contradictions
+from providers.missing_codes import SENTINELS
+from providers.plausible import implausible
 from providers.report import Report
 from providers.values import EXACT
 
-SENTINELS = frozenset(Decimal(sign * number) for sign in (1, -1) for number in (9, 99, 999, 9999, 99999))
+MOST_NAMED = 5
+NONE = np.array([], dtype=np.float64)
 
 
 def suspect_values(schema: Schema, encoded: Encoded, report: Report) -> None:
@@ -47,6 +54,31 @@ def suspect_values(schema: Schema, encoded: Encoded, report: Report) -> None:
                     "check the event's column, or recode what means no event",
                     column=item.source,
                 )
+    sources = schema.facts.get("sources")
+    if isinstance(sources, Mapping) and (
+        empty := [str(name) for name, said in sources.items() if said == ""]
+    ):
+        report.warning(
+            "no_source",
+            f"facts.sources is empty for {', '.join(empty[:MOST_NAMED])}{' and more' * (len(empty) > MOST_NAMED)}",
+            "cite the protocol's section or the clinical convention that the bounds and levels come from",
+        )
+    numbers = {item.name: numbers_of(item, encoded) for item in schema.fields if item.name in encoded.columns}
+    for item in schema.fields:
+        present = numbers.get(item.name, NONE)
+        for rule, message, remedy in implausible(item, present[~np.isnan(present)]):
+            report.warning(rule, message, remedy, column=item.source)
+    for rule, message, remedy, source in contradictions(schema.fields, encoded.columns, numbers):
+        report.warning(rule, message, remedy, column=source or None)
+
+
+def numbers_of(item: Field, encoded: Encoded) -> NDArray[np.float64]:
+    """The values of a number, (patients,), NaN where missing; all NaN for a category. Near enough to compare."""
+    column = encoded.columns[item.name]
+    if item.kind != "number":
+        return np.full(len(column.codes), np.nan)
+    minimum, _, resolution = (float(part) for part in item.lattice)
+    return np.where(column.present, minimum + resolution * column.codes, np.nan)
 
 
 def _sentinel(item: Field, codes: np.ndarray) -> bool:

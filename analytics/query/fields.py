@@ -40,7 +40,7 @@ def read_field(reader: Reader) -> Field | None:
     """The field, or None if it lacks what any column needs; everything wrong is reported."""
     name = reader.text("name", needed=True)
     kind = _kind(reader)
-    _not_confirmed(reader)
+    not_confirmed(reader)
     if kind is None or not name:
         reader.only(_COMMON + _NUMBER + _CATEGORY + _LOCAL)
         return None
@@ -99,7 +99,7 @@ def read_field(reader: Reader) -> Field | None:
     return replace(item, reduce=replace(reduce, default=default))
 
 
-def _not_confirmed(reader: Reader) -> None:
+def not_confirmed(reader: Reader) -> None:
     """What a draft read from values stays local until a person has looked at it."""
     if "local" in reader.obj:
         named = reader.obj["local"]

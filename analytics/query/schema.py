@@ -20,7 +20,7 @@ from analytics.privacy.accountant import LARGEST_BUDGET, MICRO, EpsilonRejected,
 from analytics.query.columns import Field, Level, Reduce
 from analytics.query.derive import check_operands
 from analytics.query.errors import CodebookRejected, Problem, nearest
-from analytics.query.fields import read_field, read_key
+from analytics.query.fields import not_confirmed, read_field, read_key
 from analytics.query.model import digest
 from analytics.query.problems import Reader
 from analytics.query.tree import ALIASES, STATISTICS, as_number, decimal_text, normal_form
@@ -36,7 +36,18 @@ MOST_FIELDS = 512
 DEEPEST = 20
 LONGEST_CODEBOOK = 4 * 2**20  # bytes
 
-_TOP = ("primaryKey", "fields", "policy", "capacity", "facts", "name", "title", "description", "$schema")
+_TOP = (
+    "primaryKey",
+    "fields",
+    "policy",
+    "capacity",
+    "facts",
+    "name",
+    "title",
+    "description",
+    "$schema",
+    "local",
+)
 _POLICY = ("epsilon", "epsilon_per_query", "minimum_cohort", "modes", "statistics", "expires")
 
 
@@ -127,6 +138,7 @@ def parse_codebook(obj: Mapping[str, Any]) -> Schema:
     canonical = canonical_codebook(obj)
     reader = Reader(canonical, "", problems)
     reader.only(_TOP, {"missingValues": "write missingValues in each field that needs it"})
+    not_confirmed(reader)
     key = _primary_key(reader)
     source, fields = _fields(reader, key)
     policy = _policy(reader)

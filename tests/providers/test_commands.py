@@ -210,9 +210,7 @@ def test_keys_shows_the_public_key_and_never_the_private_one(study, capsys):
     assert shown["pinned"] == {}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["draft", "t.csv"], ["list"], ["draft", "--json"], ["list", "--url", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--url", "x"]])
 def test_reserved_names_say_so(arguments, capsys):
     assert commands.main(arguments) == 2
     captured = capsys.readouterr()
@@ -222,7 +220,16 @@ def test_reserved_names_say_so(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["check"], ["check", "t.csv"], ["upload", "--codebook", "c", "t"], ["x"]]
+    "arguments",
+    [
+        [],
+        ["check"],
+        ["check", "t.csv"],
+        ["draft"],
+        ["draft", "--json", "t.csv"],
+        ["upload", "--codebook", "c", "t"],
+        ["x"],
+    ],
 )
 def test_a_command_line_that_is_not_understood_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -1,11 +1,14 @@
-"""The example of the codebook page is one: it parses, and reads a small table."""
+"""The examples of the codebook page are true: one parses and reads a small table, one is what a draft proposes."""
 
 from __future__ import annotations
 
+import json
+from datetime import date
 from pathlib import Path
 
 from analytics.query.schema import load_codebook, parse_codebook
 from providers.codebook import encode
+from providers.draft import draft
 from providers.report import Report
 from providers.table import read_table
 
@@ -31,3 +34,15 @@ def test_the_example_on_the_codebook_page_reads_a_table(tmp_path):
         "severe_event": [1, 0],
     }
     assert encoded.columns["weight"].present.tolist() == [True, False]
+
+
+def test_the_draft_on_the_codebook_page_is_what_its_table_gives(tmp_path):
+    section = PAGE.read_text(encoding="utf-8").partition("## Drafting")[2]
+    (tmp_path / "t.csv").write_text(section.partition("```csv\n")[2].partition("```")[0])
+    shown = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    report = Report()
+    table = read_table(tmp_path / "t.csv", report)
+    assert table is not None
+    made = draft([table], report, primary_key=None, today=date(2026, 1, 1))
+    assert made.codebook["fields"] == shown
+    assert made.codebook["local"] == ["capacity"]

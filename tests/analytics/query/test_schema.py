@@ -254,6 +254,7 @@ WRONG = [
     (with_field("bmi", local=["constraints"]), "fields.bmi.local", "not_confirmed"),
     (with_field("region", local=["categories"]), "fields.region.local", "not_confirmed"),
     (with_field("region", local=[]), "fields.region.local", "not_confirmed"),
+    (a_codebook(local=["capacity"]), "local", "not_confirmed"),
     (with_field("bmi", outOfRange="drop"), "fields.bmi.outOfRange", "unknown_choice"),
     (with_field("region", outOfRange="clamp"), "fields.region.outOfRange", "unknown_choice"),
     (with_field("bmi", role="event"), "fields.bmi.role", "unknown_choice"),
