@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.audit.actions import record
 from portal.budgets import actions as budgets
+from portal.operations import pauses
 from portal.queries import release
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, State
 from portal.queries.states import move
@@ -159,7 +160,10 @@ def waiting() -> Query | None:
 
 def may_begin(query: Query, now: datetime) -> bool:
     """Parties that are away would only burn an attempt: they are waited for, but not for ever."""
-    return parties.fresh(now) or _age(query.approved_at or now, now) >= settings.FOURFOLD_PARTY_WAIT
+    if parties.fresh(now):
+        return True
+    since = max(filter(None, [query.approved_at, pauses.last_end()]), default=now)
+    return _age(since, now) >= settings.FOURFOLD_PARTY_WAIT
 
 
 def is_in_flight(query: Query) -> bool:
