@@ -90,8 +90,12 @@ class Balance:
 class Ledger:
     """The ledger in one SQLite file. Safe for several threads and processes: no connection is kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Opened `readonly`, the file is looked at and never changed, also while the party runs."""
         self._path = path
+        self._uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        if readonly:
+            return
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._connection() as db:
             db.execute("PRAGMA journal_mode=WAL")
@@ -309,7 +313,7 @@ class Ledger:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as db:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=30, isolation_level=None)) as db:
                 db.row_factory = sqlite3.Row
                 db.execute("PRAGMA synchronous=FULL")
                 db.execute("PRAGMA foreign_keys=ON")

@@ -11,6 +11,7 @@ from portal.operations.models import PartyHealth
 from portal.registry import parties
 from portal.registry.models import PartyState
 
+from . import factories
 from .test_admin import logged_in
 
 pytestmark = pytest.mark.django_db
@@ -215,3 +216,16 @@ def test_a_health_of_another_shape_is_refused(crew, change):
         body["report"]["health"]["started"] = 1.5
     assert crew[0].post(body).status_code == 400
     assert not PartyHealth.objects.exists()
+
+
+def test_nothing_is_started_while_a_party_cannot_write(crew, sender):
+    from portal.queries import dispatcher
+
+    query = factories.approved()
+    for party in crew:
+        say(party, store={"writable": party.number != 2, "last_error": "ENOSPC"})
+    dispatcher.tick(sender)
+    assert sender.of("run") == []
+    say(crew[2])
+    dispatcher.tick(sender)
+    assert sender.of("run") == [(str(query.pk), 1)]

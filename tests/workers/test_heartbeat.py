@@ -7,9 +7,12 @@ from contextlib import nullcontext
 
 import pytest
 
+from tests.workers.full_disk import fill, small_disk
 from tests.workers.world import World
 from workers import heartbeat
 from workers.alarm import Alarm, Place
+from workers.errors import LedgerError
+from workers.health import Health
 from workers.ledger import Charge
 from workers.party import turn
 from workers.portal_client import Portal
@@ -28,7 +31,8 @@ def portal(world, party=1):
 
 def beat(world, party=1):
     own = world.parties[party]
-    heartbeat.beat(own.config, own.keys, own.ledger, portal(world, party), world.connect(party))
+    health = Health(own.config, own.keys)
+    heartbeat.beat(own.config, own.keys, own.ledger, portal(world, party), world.connect(party), health)
 
 
 def test_a_beat_states_program_ledger_and_whether_an_attempt_runs(world):
@@ -37,6 +41,21 @@ def test_a_beat_states_program_ledger_and_whether_an_attempt_runs(world):
     length, head = world.parties[1].ledger.head()
     assert said["ledger"] == {"length": length, "head": head} and said["busy"] is False
     assert said["code_version"] == code_version() and len(said["code_version"]) <= 64
+
+
+def test_a_beat_on_a_full_disk_says_so_instead_of_nothing(tmp_path):
+    with small_disk(tmp_path / "disk") as place:
+        world = World(place)
+        own = world.parties[1]
+        health = Health(own.config, own.keys)
+        beats = portal(world), world.connect(1), health
+        heartbeat.beat(own.config, own.keys, own.ledger, *beats)
+        fill(place)
+        with pytest.raises(LedgerError):
+            heartbeat.beat(own.config, own.keys, own.ledger, *beats)
+        first, second = world.portal.said("heartbeat")
+        assert first["health"]["store"]["writable"] is True
+        assert second["health"]["store"]["writable"] is False and second["ledger"] == first["ledger"]
 
 
 def open_attempt(world):

@@ -134,6 +134,11 @@ def conditions(fingerprints: Sequence[str], now: datetime | None = None) -> list
     return found
 
 
+def unable() -> bool:
+    """Whether a party says that it cannot write: it could not even count the budget of an attempt."""
+    return PartyHealth.objects.filter(said__store__writable=False).exists()
+
+
 def _own(said: Mapping[str, Any], beat: PartyState, fingerprint: str) -> list[str]:
     """What a party's own words say against it."""
     reasons = []

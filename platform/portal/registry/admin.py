@@ -51,7 +51,8 @@ class PartyStateAdmin(ReadOnlyAdmin):
     """How each party is, and why."""
 
     list_display = ["party", "condition", "reasons", "last_seen", "code_version", "ledger_length", "busy"]
-    fields = [*list_display, "said_at", "ledger_head", "said"]
+    fields = ["party", "condition", "reasons", "last_seen", "said_at", "code_version", "busy"]
+    fields += ["ledger_length", "ledger_head", "said"]
 
     @admin.display(description="state")
     def condition(self, state: PartyState) -> str:

@@ -80,8 +80,8 @@ def listing(now: datetime | None = None, *, details: bool = False) -> list[dict[
 
 
 def fresh(now: datetime | None = None) -> bool:
-    """Whether every party reported within FOURFOLD_PARTY_FRESH seconds."""
+    """Whether every party reported within FOURFOLD_PARTY_FRESH seconds, and none that it cannot write."""
     now = now or timezone.now()
     seen = PartyState.objects.values_list("last_seen", flat=True)
     ages = [(now - last).total_seconds() for last in seen]
-    return len(ages) == PARTIES and max(ages) <= settings.FOURFOLD_PARTY_FRESH
+    return len(ages) == PARTIES and max(ages) <= settings.FOURFOLD_PARTY_FRESH and not health.unable()
