@@ -11,6 +11,7 @@ WorkerError
     +-- AttemptRefused   this attempt was accepted before, or comes too early or too late
     +-- PeerRolledBack   a peer's ledger is shorter than, or differs from, what it showed before
     +-- LedgerDamaged    a line was changed, removed or moved
+    +-- LedgerUnusable   its file cannot be opened, read or written
 """
 
 
@@ -96,6 +97,10 @@ class PeerRolledBack(LedgerError):
     def __init__(self, *, party: int) -> None:
         super().__init__(f"party {party} shows a ledger that does not continue what it showed before")
         self.party = party
+
+
+class LedgerUnusable(LedgerError):
+    """The ledger's file does not serve: the disk is full, read-only or broken, or the file is none."""
 
 
 class LedgerDamaged(LedgerError):

@@ -23,6 +23,7 @@ from workers.errors import (
     BudgetExhausted,
     LedgerDamaged,
     LedgerError,
+    LedgerUnusable,
     ModeFixed,
     PeerRolledBack,
 )
@@ -319,7 +320,7 @@ class Ledger:
                 db.execute("PRAGMA foreign_keys=ON")
                 yield db
         except sqlite3.Error as wrong:
-            raise LedgerError(f"the ledger cannot be used: {wrong}") from None
+            raise LedgerUnusable(f"the ledger cannot be used: {wrong}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
