@@ -2,6 +2,7 @@
 
 WorkerError
 +-- Misconfigured        party.json, the environment or a key file is missing or wrong
++-- BackupRefused        a backup cannot be made, or is not put back: nothing was replaced
 +-- PortalUnreachable    the portal did not answer, or answered with something else than asked
 +-- BundleRejected       a dataset fails a check: the party complains and stores nothing
 +-- Refused              an order fails a check: the party refuses and computes nothing
@@ -25,6 +26,12 @@ class Misconfigured(WorkerError):
     """The party cannot start as it is configured."""
 
     code = "misconfigured"
+
+
+class BackupRefused(WorkerError):
+    """A backup cannot be made or restored; nothing that was there was replaced."""
+
+    code = "backup_refused"
 
 
 class PortalUnreachable(WorkerError):

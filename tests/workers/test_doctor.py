@@ -323,7 +323,9 @@ def test_a_ledger_file_that_is_none_is_found(ward):
 
 def test_a_ledger_that_is_shorter_than_the_portal_saw_is_found(ward):
     ward.portal.parties[ME]["ledger"] = {"length": 9, "head": "9" * 64}
-    assert "0 lines, the portal saw 9: it was set back" in ward.only("ledger")
+    assert "0 lines, 9 were seen: it was set back" in ward.only("ledger")
+    ward.portal.parties[ME] |= {"ledger": {"length": 0, "head": "0" * 64}, "ledger_longest": 7}
+    assert "0 lines, 7 were seen" in ward.only("ledger"), "a peer's word counts too"
 
 
 def test_a_redis_that_does_not_answer_is_found_and_what_needs_it_skipped(ward):

@@ -155,14 +155,17 @@ def ledger(case: Case) -> str:
     except LedgerError as wrong:
         raise Problem(str(wrong), restore) from None
     try:
-        seen = case.mine["ledger"]
+        seen, longest = case.mine["ledger"], case.mine.get("ledger_longest") or 0
     except Skipped:
         return f"{length} lines, head {head[:16]}; the portal's word on it is not known"
-    if seen and (seen["length"] > length or (seen["length"] == length and seen["head"] != head and length)):
+    longest = max(longest, seen["length"] if seen else 0)
+    if longest > length:
         raise Problem(
-            f"it has {length} lines, the portal saw {seen['length']}: it was set back, and peers will refuse it",
+            f"it has {length} lines, {longest} were seen: it was set back, and peers refuse it (code rollback)",
             restore,
         )
+    if seen and length and seen["length"] == length and seen["head"] != head:
+        raise Problem(f"its {length} lines are not those that the portal saw: peers refuse it", restore)
     return f"{length} lines, head {head[:16]}"
 
 

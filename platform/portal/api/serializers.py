@@ -326,6 +326,9 @@ class PartySerializer(serializers.Serializer):
     code_version = serializers.CharField(allow_null=True)
     busy = serializers.BooleanField(allow_null=True)
     ledger = LedgerHeadSerializer(allow_null=True)
+    ledger_longest = serializers.IntegerField(
+        allow_null=True, help_text="lines of the longest ledger of this party that the portal or a peer saw"
+    )
     health = serializers.DictField(
         allow_null=True, help_text="as the party signed it; null but for operators and auditors"
     )

@@ -39,6 +39,7 @@ class Condition:
     last_seen: datetime | None = None
     heartbeat: PartyState | None = None
     said: Mapping[str, Any] | None = None
+    longest: int | None = None
 
     def public(self, now: datetime) -> dict[str, Any]:
         """What everybody may know; details of the store are the operators' (`details`)."""
@@ -51,6 +52,7 @@ class Condition:
             "code_version": beat and beat.code_version,
             "busy": beat and beat.busy,
             "ledger": beat and {"length": beat.ledger_length, "head": beat.ledger_head},
+            "ledger_longest": self.longest,
         }
 
     def details(self) -> dict[str, Any] | None:
@@ -129,6 +131,7 @@ def conditions(fingerprints: Sequence[str], now: datetime | None = None) -> list
                 last_seen=beat.last_seen,
                 heartbeat=beat,
                 said=said,
+                longest=_longest(party, healths),
             )
         )
     return found
@@ -192,6 +195,15 @@ def _ledger(party: int, beat: PartyState, healths: Mapping[int, PartyHealth]) ->
         if shorter or (length == now[0] and head != now[1]):
             reasons.append(_set_back(now[0], length, f"party {peer}"))
     return reasons
+
+
+def _longest(party: int, healths: Mapping[int, PartyHealth]) -> int | None:
+    """Lines of the longest ledger of a party that this portal or a peer saw."""
+    seen = [healths[party].longest] if party in healths else []
+    seen += [
+        h.witnessed[str(party)][0] for p, h in healths.items() if p != party and str(party) in h.witnessed
+    ]
+    return max(seen, default=None)
 
 
 def _set_back(lines: int, seen: int, by: str) -> str:

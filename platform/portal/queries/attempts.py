@@ -21,6 +21,12 @@ from portal.registry.models import PARTIES, Dataset
 
 DISPATCHER = "dispatcher"
 CANCELLED = "cancelled"
+# What an operator has to know of codes that come back until somebody acts.
+EXPLAINED = {
+    "rollback": ": a party's ledger is older than its peers saw, such as one restored from a backup;"
+    " the list of parties names it",
+    "version": ": the parties run different code; the list of parties names it",
+}
 
 
 def begin(query: Query) -> Attempt | None:
@@ -131,7 +137,8 @@ def end(attempt: Attempt, final: list[Report], *, code: str = "") -> None:
             who = ", ".join(str(r.party) for r in refusals)
             abort(query, code=code, reason=f"refused by party {who}: {code}")
         elif last or expired:
-            abort(query, code=code, reason=f"attempt {attempt.number} ended with {code}")
+            reason = f"attempt {attempt.number} ended with {code}"
+            abort(query, code=code, reason=reason + EXPLAINED.get(code, ""))
 
 
 def abort(query: Query, *, code: str, reason: str) -> None:
