@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 from workers import keys, report
 from workers.alarm import Connect
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 EVERY = 5.0  # seconds
 PATIENCE = 2.0  # seconds: a missed beat is followed by the next
 TIMEOUT = 3.0  # seconds of one try: a fork may have to wait for it
+
+TIDY_EVERY = 3600.0  # seconds
+KEEP_ANSWERS = 30 * 24 * 3600  # seconds that a posted report is kept in the ledger
 
 no_fork = threading.Lock()  # held during a beat, and taken by whoever forks
 os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release)
@@ -59,12 +63,15 @@ class Heartbeat(threading.Thread):
             ledger = Ledger(self.config.database)
             lists = Lists(self.config)
             health = Health(self.config, own)
-        failing = ""
+        failing, tidy_at = "", time.monotonic()
         with Portal(self.config, own, patience=PATIENCE, timeout=TIMEOUT, sleep=self._pause) as portal:
             while not self._ended:
                 try:
                     with no_fork:
                         beat(self.config, own, ledger, portal, lists.connect, health)
+                        if time.monotonic() >= tidy_at:
+                            tidy_at += TIDY_EVERY
+                            tidy(self.config, ledger)
                     failing = ""
                 except (PortalUnreachable, WorkerError, OSError) as wrong:
                     if type(wrong).__name__ != failing:
@@ -96,3 +103,10 @@ def beat(config: Config, own: Keys, ledger: Ledger, portal: Portal, connect: Con
         raise failed
     if idle:
         post_answers(ledger, portal)
+
+
+def tidy(config: Config, ledger: Ledger) -> None:
+    """Delete what has served its time, and say so. Lists in Redis expire by themselves, half-written tables too."""
+    forgotten = ledger.forget_answers(int(time.time()) - KEEP_ANSWERS)
+    if forgotten:
+        log.info("party %d: %d posted reports older than 30 days were deleted", config.party, forgotten)

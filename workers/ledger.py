@@ -194,6 +194,19 @@ class Ledger:
         with self._transaction() as db:
             db.execute("UPDATE attempts SET posted = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
 
+    def forget_answers(self, before: int) -> int:
+        """Empty the kept reports that the portal took, of orders without a line since `before` (unix seconds).
+
+        Released integers need not lie here for ever. Lines, attempts and their nonces stay: an attempt is taken once.
+        Returns how many were emptied.
+        """
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE attempts SET answer = '' WHERE state = 'CLOSED' AND posted AND answer != ''"
+                " AND nonce NOT IN (SELECT nonce FROM lines WHERE time >= ?)",
+                (before,),
+            ).rowcount
+
     def spent(self, *, nonce: str, attempt: int) -> bool:
         """Whether a debit of the attempt is SPENT: whether its READY may have left."""
         with self._connection() as db:

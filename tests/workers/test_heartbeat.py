@@ -11,7 +11,7 @@ from tests.workers.full_disk import fill, small_disk
 from tests.workers.world import World
 from workers import heartbeat
 from workers.alarm import Alarm, Place
-from workers.errors import LedgerError
+from workers.errors import AttemptRefused, LedgerError
 from workers.health import Health
 from workers.ledger import Charge
 from workers.party import turn
@@ -161,3 +161,34 @@ def test_a_turn_is_not_inherited_by_a_forked_child(world):
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def answered(ledger, number, *, posted):
+    place = {"nonce": f"{number:032x}", "attempt": 1}
+    ledger.reserve(
+        **place, query="q", order_hash="1" * 64, mode="dp",
+        charges=[Charge(dataset="d", micro_epsilon=1, cap=100)],
+    )  # fmt: skip
+    ledger.close(**place, outcome="answered", answer="the released integers")
+    if posted:
+        ledger.mark_posted(**place)
+    return place
+
+
+def test_posted_reports_are_deleted_after_a_month_and_nonces_never(world, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    own = world.parties[1]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 31 * 24 * 3600)
+    old = answered(own.ledger, 1, posted=True)
+    waiting = answered(own.ledger, 2, posted=False)
+    monkeypatch.setattr(time, "time", lambda: now)
+    young = answered(own.ledger, 3, posted=True)
+    before = own.ledger.verify()
+    heartbeat.tidy(own.config, own.ledger)
+    assert own.ledger.attempt(**old)["answer"] == ""
+    for place in (waiting, young):
+        assert own.ledger.attempt(**place)["answer"] == "the released integers"
+    assert own.ledger.verify() == before and "1 posted reports" in caplog.text
+    with pytest.raises(AttemptRefused):
+        answered(own.ledger, 1, posted=True)
