@@ -235,9 +235,13 @@ def _finish(partial: Path, dest: Path) -> None:
 
 
 def _copy_dataset(source: Path, dest: Path) -> list[tuple[Path, int, str]]:
-    """The files of one dataset; none if it was destroyed meanwhile: what was erased must not live on here."""
+    """The files of one dataset; none if it was destroyed meanwhile: what was erased must not live on here.
+
+    Without its ring views: they come and go, and are made again from the planes.
+    """
     try:
-        done = [_copy(path, dest / path.name) for path in sorted(source.iterdir())]
+        kept = [source / "key", source / "meta", *sorted(source.glob("*.share"))]
+        done = [_copy(path, dest / path.name) for path in kept]
     except FileNotFoundError:
         done = []
     if not done or not (source / "key").is_file() or not (dest / "key").is_file():

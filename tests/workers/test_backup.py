@@ -130,6 +130,16 @@ def test_a_dataset_that_was_destroyed_meanwhile_does_not_live_on_in_the_backup(
     assert backup.check(tmp_path / "copy").party == ME
 
 
+def test_ring_views_are_left_out_and_made_again_later(folder, tmp_path):
+    """They may be removed while the backup is made, and are as large as all the rest."""
+    place = next((folder / "store/datasets").iterdir())
+    for name in ("a.view", "b.part"):
+        (place / name).write_bytes(b"sealed")
+    made = backup.make(folder, tmp_path / "copy")
+    assert not [e for e in made.manifest["files"] if e["path"].endswith((".view", ".part"))]
+    assert backup.check(tmp_path / "copy").party == ME
+
+
 def test_a_backup_replaces_nothing(folder, tmp_path):
     (tmp_path / "copy").mkdir()
     with pytest.raises(BackupRefused, match="exists already"):
