@@ -95,11 +95,13 @@ def put_back(source: Path, folder: Path, key_place: Path | None, *, accept_older
     checked = backup.check(source)
     settings = folder / backup.SETTINGS if (folder / backup.SETTINGS).exists() else source / backup.SETTINGS
     try:
-        listed = Case(settings.parent, {"REDIS_URL": "redis://", **os.environ}).parties[checked.party]
+        seen = Case(settings.parent, {"REDIS_URL": "redis://", **os.environ}).parties[checked.party][
+            "ledger_seen"
+        ]
     except Skipped:
         print("the portal does not answer: whether this ledger is the newest is not known", file=sys.stderr)
     else:
-        if warning := backup.older(checked, listed):
+        if warning := backup.older(checked, seen):
             print(f"WARNING: {warning}.", file=sys.stderr)
             if not accept_older:
                 raise BackupRefused(

@@ -18,6 +18,7 @@ import re
 import shutil
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
 from workers import config, keys
+from workers.doctor.place import missing
 from workers.errors import BackupRefused, LedgerError
 from workers.ledger import Ledger
 from workers.version import code_version
@@ -184,22 +186,18 @@ def restore(backup: Backup, folder: Path, *, key_folder: Path | None = None) -> 
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def older(backup: Backup, listed: dict[str, Any]) -> str:
-    """What the portal's list says against the backup's ledger: empty if nothing.
+def older(backup: Backup, seen: Sequence[Mapping[str, Any]]) -> str:
+    """Who saw lines that the backup's ledger does not hold; empty if it holds all.
 
-    `listed` is this party's entry in `GET /api/parties/`: what it showed last, and the longest that anybody saw.
+    `seen` is `ledger_seen` of this party in `GET /api/parties/`: what the portal and the peers saw of its ledger.
     """
-    length, head = backup.ledger
-    last, longest = listed.get("ledger") or {"length": 0, "head": ""}, listed.get("ledger_longest") or 0
-    seen = max(int(last["length"]), int(longest))
-    if seen > length:
-        return (
-            f"the ledger in this backup has {length} lines, but {seen} were seen: it is {seen - length} older. Peers "
-            "refuse every session with it (code rollback), and the party may have spent what it does not know of"
-        )
-    if last["length"] == length and length and last["head"] != head:
-        return f"the ledger in this backup has {length} lines like the one last seen, but is another: peers refuse it"
-    return ""
+    lost = missing(Ledger(backup.folder / DATABASE, readonly=True), seen)
+    if not lost:
+        return ""
+    return (
+        f"the ledger in this backup has {backup.ledger[0]} lines; {lost}. Peers refuse every session with it "
+        "(code rollback), and the party may have spent budget that it does not know of"
+    )
 
 
 def _party(folder: Path) -> tuple[int, keys.Keys]:

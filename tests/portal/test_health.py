@@ -129,6 +129,11 @@ def test_a_ledger_that_is_shorter_than_it_was_is_named(crew):
     (reason,) = of(1)["reasons"]
     assert reason == "its ledger has 5 lines, this portal saw 9: it was set back, and peers refuse it"
     say(crew[1], lines=10, head=HEADS[8])
+    assert of(1)["reasons"][0].startswith("its ledger has 10 lines, this portal saw 9"), "it only grew again"
+    assert {"by": "portal", "length": 9, "head": HEADS[9]} in of(1)["ledger_seen"]
+    say(crew[1], lines=9, head=HEADS[9])
+    assert of(1)["state"] == "ok", "the newest backup was found after all"
+    say(crew[1], lines=10, head=HEADS[1])
     assert of(1)["state"] == "ok"
 
 

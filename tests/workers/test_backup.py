@@ -278,12 +278,12 @@ def test_a_restore_of_an_older_ledger_is_said_aloud_and_needs_a_word_more(world,
         charge(world.parties[ME].ledger)
         done = command(folder, "backup", tmp_path / "copy")
         assert done.returncode == 0 and "ledger of 1 lines" in done.stdout
-        portal.parties[ME] |= {"ledger": {"length": 1, "head": "0" * 64}, "ledger_longest": 4}
+        portal.parties[ME]["ledger_seen"] = [{"by": "party 3", "length": 4, "head": "4" * 64}]
         target = tmp_path / "target"
         shutil.copytree(folder / "keys", target / "keys")
         done = command(target, "restore", tmp_path / "copy")
         assert done.returncode == 1 and not (target / "store").exists()
-        assert "has 1 lines, but 4 were seen: it is 3 older" in done.stderr and "rollback" in done.stderr
+        assert "has 1 lines; party 3 saw 4 that are not in it" in done.stderr and "rollback" in done.stderr
         done = command(target, "restore", tmp_path / "copy", "--accept-older")
         assert done.returncode == 0 and "WARNING" in done.stderr and (target / "store").exists()
     finally:
@@ -296,7 +296,7 @@ def test_a_restore_of_the_newest_ledger_warns_of_nothing(world, folder, tmp_path
         world.write_party_json(ME, portal.url)
         charge(world.parties[ME].ledger)
         length, head = world.parties[ME].ledger.head()
-        portal.parties[ME] |= {"ledger": {"length": length, "head": head}, "ledger_longest": length}
+        portal.parties[ME]["ledger_seen"] = [{"by": "portal", "length": length, "head": head}]
         command(folder, "backup", tmp_path / "copy")
         shutil.copytree(folder / "keys", tmp_path / "target/keys")
         done = command(tmp_path / "target", "restore", tmp_path / "copy")
@@ -322,3 +322,12 @@ def test_peers_refuse_a_restored_older_ledger_and_say_whose_it_is(world, folder,
     assert f"ledger of party {ME} has " in caplog.text and f"has {lines + 1} lines" in caplog.text
     codes = {said["code"] for said in world.portal.said("abort")}
     assert "rollback" in codes, "the portal is told the code"
+    # Refused attempts make the ledger longer again, so that by its length alone it would pass for the newest.
+    for number in range(4, 8):
+        outcomes = Four(world).ask(world.order("count()", mode="exact", number=number))
+        assert outcomes[ME] in ("rollback", "peer_aborted"), f"question {number}: {outcomes}"
+        assert "answered" not in outcomes.values(), f"question {number}: {outcomes}"
+    assert Ledger(folder / "party.sqlite3").head()[0] > max(
+        p.ledger.peers()[ME][0] for p in world.parties if ME in p.ledger.peers()
+    )
+    assert "lines of this party's ledger that are not in it: it was set back" in caplog.text

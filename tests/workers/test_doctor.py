@@ -36,7 +36,7 @@ class PortalWord:
     def __init__(self, world):
         self.sign, self.skew, self.status = world.portal_sign, 0, 200
         self.parties = [
-            {**peer, "fingerprint": fingerprint(peer["seal"], peer["sign"]), "state": "ok", "ledger": None,
+            {**peer, "fingerprint": fingerprint(peer["seal"], peer["sign"]), "state": "ok", "ledger_seen": [],
              "code_version": code_version()}
             for peer in world.peers
         ]  # fmt: skip
@@ -321,11 +321,23 @@ def test_a_ledger_file_that_is_none_is_found(ward):
     assert "not a database" in ward.only("ledger")
 
 
-def test_a_ledger_that_is_shorter_than_the_portal_saw_is_found(ward):
-    ward.portal.parties[ME]["ledger"] = {"length": 9, "head": "9" * 64}
-    assert "0 lines, 9 were seen: it was set back" in ward.only("ledger")
-    ward.portal.parties[ME] |= {"ledger": {"length": 0, "head": "0" * 64}, "ledger_longest": 7}
-    assert "0 lines, 7 were seen" in ward.only("ledger"), "a peer's word counts too"
+def test_a_ledger_without_the_lines_that_others_saw_is_found(ward):
+    def reserve(number):
+        charge = Charge(dataset="d", micro_epsilon=1, cap=10)
+        place = {"nonce": f"{number:032x}", "attempt": 1}
+        ward.party.ledger.reserve(**place, query="q", order_hash="1" * 64, mode="dp", charges=[charge])
+        return ward.party.ledger.head()
+
+    seen = ward.portal.parties[ME]["ledger_seen"]
+    first = reserve(1)
+    seen.append({"by": "portal", "length": 0, "head": ""})
+    seen.append({"by": "party 0", "length": first[0], "head": first[1]})
+    reserve(2)
+    assert ward.failed() == {}
+    seen.append({"by": "party 2", "length": 9, "head": "9" * 64})
+    assert "has 2 lines; party 2 saw 9 that are not in it: it was set back" in ward.only("ledger")
+    seen[-1] = {"by": "party 3", "length": 1, "head": "9" * 64}  # longer by now, but another
+    assert "party 3 saw 1 that are not in it" in ward.only("ledger")
 
 
 def test_a_redis_that_does_not_answer_is_found_and_what_needs_it_skipped(ward):

@@ -8,8 +8,10 @@ import resource
 import stat
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from analytics.query.errors import CodebookRejected
 from analytics.query.schema import parse_codebook
@@ -155,18 +157,20 @@ def ledger(case: Case) -> str:
     except LedgerError as wrong:
         raise Problem(str(wrong), restore) from None
     try:
-        seen, longest = case.mine["ledger"], case.mine.get("ledger_longest") or 0
+        seen = case.mine["ledger_seen"]
     except Skipped:
         return f"{length} lines, head {head[:16]}; the portal's word on it is not known"
-    longest = max(longest, seen["length"] if seen else 0)
-    if longest > length:
+    if lost := missing(Ledger(path, readonly=True), seen):
         raise Problem(
-            f"it has {length} lines, {longest} were seen: it was set back, and peers refuse it (code rollback)",
-            restore,
+            f"it has {length} lines; {lost}: it was set back, and peers refuse it (code rollback)", restore
         )
-    if seen and length and seen["length"] == length and seen["head"] != head:
-        raise Problem(f"its {length} lines are not those that the portal saw: peers refuse it", restore)
     return f"{length} lines, head {head[:16]}"
+
+
+def missing(ledger: Ledger, seen: Sequence[Mapping[str, Any]]) -> str:
+    """Who saw lines that the ledger does not hold: "party 2 saw 9 that are not in it"; empty if all are there."""
+    lost = [s for s in seen if s["length"] and not ledger.contains(int(s["length"]), str(s["head"]))]
+    return ", ".join(f"{s['by']} saw {s['length']} that are not in it" for s in lost)
 
 
 def files(case: Case) -> str:

@@ -312,6 +312,10 @@ class LedgerHeadSerializer(serializers.Serializer):
     head = serializers.CharField()
 
 
+class SeenHeadSerializer(LedgerHeadSerializer):
+    by = serializers.CharField(help_text="portal, or the party that saw it")
+
+
 class PartySerializer(serializers.Serializer):
     party = serializers.IntegerField()
     seal = serializers.CharField()
@@ -326,9 +330,7 @@ class PartySerializer(serializers.Serializer):
     code_version = serializers.CharField(allow_null=True)
     busy = serializers.BooleanField(allow_null=True)
     ledger = LedgerHeadSerializer(allow_null=True)
-    ledger_longest = serializers.IntegerField(
-        allow_null=True, help_text="lines of the longest ledger of this party that the portal or a peer saw"
-    )
+    ledger_seen = SeenHeadSerializer(many=True, help_text="what its ledger must contain")
     health = serializers.DictField(
         allow_null=True, help_text="as the party signed it; null but for operators and auditors"
     )

@@ -3,7 +3,8 @@
 Checkable here: a party is silent; it says that its store, Redis or disk do not serve; it runs other code or other
 constants than another; its keys or clock are not as they should be; its ledger is shorter than one that it showed
 before or than a peer says it saw, or differs at the same length. Not checkable here: that a longer ledger continues
-a shorter one (the portal sees heads, not lines; the parties' handshake sees no more), and whether a peer lies.
+a shorter one (the portal sees heads, not lines; the party itself looks that up in every handshake and in its doctor),
+and whether a peer lies.
 Public: all of it. No value and no cohort is in a heartbeat.
 """
 
@@ -39,7 +40,7 @@ class Condition:
     last_seen: datetime | None = None
     heartbeat: PartyState | None = None
     said: Mapping[str, Any] | None = None
-    longest: int | None = None
+    ledger_seen: tuple[tuple[str, int, str], ...] = ()
 
     def public(self, now: datetime) -> dict[str, Any]:
         """What everybody may know; details of the store are the operators' (`details`)."""
@@ -52,7 +53,9 @@ class Condition:
             "code_version": beat and beat.code_version,
             "busy": beat and beat.busy,
             "ledger": beat and {"length": beat.ledger_length, "head": beat.ledger_head},
-            "ledger_longest": self.longest,
+            "ledger_seen": [
+                {"by": by, "length": length, "head": head} for by, length, head in self.ledger_seen
+            ],
         }
 
     def details(self) -> dict[str, Any] | None:
@@ -90,12 +93,21 @@ def hear(party: int, report: Mapping[str, Any]) -> None:
         was = known.get(str(peer), [])
         witnessed[str(peer)] = was if was[:2] == [length, head] else [length, head, int(time.time())]
     length, head = report["ledger"]["length"], report["ledger"]["head"]
-    longest, longest_head = (length, head)
-    if before and before.longest >= length:
-        longest, longest_head = before.longest, before.longest_head
+    longest, set_back = (length, head), False
+    if before:
+        was = before.longest, before.longest_head
+        # A ledger that was set back grows again: only the very ledger that was lost makes it good.
+        set_back = was != (length, head) and (before.set_back or length <= before.longest)
+        longest = was if set_back else longest
     PartyHealth.objects.update_or_create(
         party=party,
-        defaults={"said": said, "witnessed": witnessed, "longest": longest, "longest_head": longest_head},
+        defaults={
+            "said": said,
+            "witnessed": witnessed,
+            "longest": longest[0],
+            "longest_head": longest[1],
+            "set_back": set_back,
+        },
     )
 
 
@@ -131,7 +143,7 @@ def conditions(fingerprints: Sequence[str], now: datetime | None = None) -> list
                 last_seen=beat.last_seen,
                 heartbeat=beat,
                 said=said,
-                longest=_longest(party, healths),
+                ledger_seen=_seen(party, healths),
             )
         )
     return found
@@ -184,7 +196,7 @@ def _ledger(party: int, beat: PartyState, healths: Mapping[int, PartyHealth]) ->
     """Signs that its ledger was set back: a restored backup, or worse. Peers refuse it (code rollback)."""
     now, reasons = (beat.ledger_length, beat.ledger_head), []
     own = healths.get(party)
-    if own and (own.longest > now[0] or (own.longest == now[0] and own.longest_head != now[1])):
+    if own and own.set_back:
         reasons.append(_set_back(now[0], own.longest, "this portal"))
     for peer, health in sorted(healths.items()):
         if peer == party or str(party) not in health.witnessed:
@@ -197,19 +209,23 @@ def _ledger(party: int, beat: PartyState, healths: Mapping[int, PartyHealth]) ->
     return reasons
 
 
-def _longest(party: int, healths: Mapping[int, PartyHealth]) -> int | None:
-    """Lines of the longest ledger of a party that this portal or a peer saw."""
-    seen = [healths[party].longest] if party in healths else []
-    seen += [
-        h.witnessed[str(party)][0] for p, h in healths.items() if p != party and str(party) in h.witnessed
-    ]
-    return max(seen, default=None)
+def _seen(party: int, healths: Mapping[int, PartyHealth]) -> tuple[tuple[str, int, str], ...]:
+    """Who saw which (lines, head) of a party's ledger: it must hold them all, which only the party can look up."""
+    seen = []
+    if party in healths:
+        seen.append(("portal", healths[party].longest, healths[party].longest_head))
+    for peer, health in sorted(healths.items()):
+        if peer != party and str(party) in health.witnessed:
+            seen.append((f"party {peer}", *health.witnessed[str(party)][:2]))
+    return tuple(seen)
 
 
 def _set_back(lines: int, seen: int, by: str) -> str:
-    if seen > lines:
-        return f"its ledger has {lines} lines, {by} saw {seen}: it was set back, and peers refuse it"
-    return f"its ledger of {lines} lines is not the one that {by} saw: it was replaced, and peers refuse it"
+    if seen == lines:
+        return (
+            f"its ledger of {lines} lines is not the one that {by} saw: it was replaced, and peers refuse it"
+        )
+    return f"its ledger has {lines} lines, {by} saw {seen}: it was set back, and peers refuse it"
 
 
 def _parties(numbers: Sequence[int]) -> str:

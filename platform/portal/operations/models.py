@@ -43,3 +43,6 @@ class PartyHealth(models.Model):
     )
     longest = models.BigIntegerField(help_text="lines of the longest ledger it ever showed here")
     longest_head = models.CharField(max_length=64)
+    set_back = models.BooleanField(
+        default=False, help_text="it showed less since, or another of that length, and not yet that one again"
+    )

@@ -240,8 +240,9 @@ def _ready(report: Report) -> bool:
 
 
 def _code(reports: list[Report]) -> str:
-    """The cause that parties report; that a peer gave up is said only where nobody says why."""
+    """The cause that parties report; that a peer gave up or fell silent is said only where nobody says why."""
     codes = [str(code)[:40] for report in reports if (code := json.loads(report.body).get("code"))]
     if not codes:
         return "no_agreement" if reports else "timeout"
-    return next((code for code in codes if code != "peer_aborted"), codes[0])
+    effects = {"peer_aborted": 2, "timeout": 1}
+    return min(codes, key=lambda code: effects.get(code, 0))
