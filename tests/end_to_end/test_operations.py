@@ -89,6 +89,7 @@ def test_a_drained_stack_starts_nothing_until_it_is_resumed(world):
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.nightly
 def test_a_lost_party_comes_back_from_its_backup_and_an_older_backup_is_refused(tmp_path, tables):
     """Drained, backed up, lost, restored: it answers. From a backup before the last answer: peers refuse, named."""
     stack = Running(tmp_path / "var").wait_ready()
