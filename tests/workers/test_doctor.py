@@ -390,6 +390,8 @@ def test_tasks_that_wait_are_counted(ward, ruled):
     ruled[1].rpush(f"p{ME}:jobs", "a", "b")
     try:
         assert "2 tasks wait" in ward.findings()["queue"].message
+        ward.edit(drivers=2)
+        assert ward.findings()["queue"].message == f"p{ME}:jobs, 2 tasks wait; p{ME}:helpers, 0 tasks wait"
     finally:
         ruled[1].delete(f"p{ME}:jobs")
 
