@@ -146,6 +146,7 @@ def handshake(
     block: int = 0,
     offered: Collection[bytes] = (),
     drivers: int = 1,
+    contains: Callable[[Head], bool] | None = None,
 ) -> Established:
     """Return this party's keys of a new session, once every party agrees on everything.
 
@@ -155,6 +156,7 @@ def handshake(
                   reads, bundles and ring views alike
     offered       names (hashes of 16 bytes) of stored ring views that this party can read; those that every party
                   offers are agreed on. None with three parties: nothing computed among three is kept
+    contains      whether the own ledger once had a head that a peer saw of it; None asks nobody
     timeout       seconds of silence that end it; `join_timeout` for the first flight, while the others start
     drivers       how many processes of this party can take part; the session has as many as the fewest offer
     Cost          four messages to each peer (about 1.8 KB, 1.2 KB, 80 and 80 bytes at n = 4), one signature, n - 1
@@ -181,6 +183,7 @@ def handshake(
     hellos = {p: _read_hello(p, arrived[p][0], identity.public[p], agreed) for p in peers}
     hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen, mine, drivers)
     _check_ledgers(hellos)
+    _check_own_ledger(party, hellos, contains)
     views = frozenset.intersection(*(hello.views for hello in hellos.values()))
     session_id = sha256(_encode(SESSION, *(hellos[p].body for p in range(n)))).digest()
     pairs = _agree_on_pairs(party, transport, session_id, ephemeral, hellos, timeout)
@@ -318,6 +321,20 @@ def _check_ledgers(hellos: Mapping[int, _Hello]) -> None:
                     "rollback",
                     f"ledger of party {party} has {now.length} lines; party {witness} saw {was.length}",
                 )
+
+
+def _check_own_ledger(
+    party: int, hellos: Mapping[int, _Hello], contains: Callable[[Head], bool] | None
+) -> None:
+    """What a peer saw of this party's ledger must still be in it: a ledger that was set back grows again, and only
+    its own party can tell that it lost lines."""
+    for witness, hello in hellos.items():
+        was = hello.seen.get(party)
+        if contains is not None and witness != party and was and was.length and not contains(was):
+            raise ProtocolAbort(
+                "rollback",
+                f"party {witness} saw {was.length} lines of this party's ledger that are not in it: it was set back",
+            )
 
 
 # Flight 2: pair keys

@@ -57,11 +57,14 @@ class _Header:
 class Store:
     """The datasets of one party under `folder`. Safe for several processes; keeps no cipher between calls.
 
-    Opening it removes what an interrupted `put` or `destroy` left behind.
+    Opening it removes what an interrupted `put` or `destroy` left behind; with `tidy` off nothing on the disk is
+    touched, for looking at a store that another process may be writing.
     Raises  StoreError from every method if the disk, the key or a file does not serve.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], key: bytes, party: int, *, parties: int = 4) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], key: bytes, party: int, *, parties: int = 4, tidy: bool = True
+    ) -> None:
         if len(key) != 32:
             raise StoreError("the store key has 32 bytes")
         if not 0 <= party < parties:
@@ -70,6 +73,8 @@ class Store:
         self._key = key
         self.party = party
         self.components = tuple(c for c in range(parties) if c != party)
+        if not tidy:
+            return
         with disk():
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._datasets.mkdir(exist_ok=True, mode=0o700)

@@ -2,6 +2,7 @@
 
 WorkerError
 +-- Misconfigured        party.json, the environment or a key file is missing or wrong
++-- BackupRefused        a backup cannot be made, or is not put back: nothing was replaced
 +-- PortalUnreachable    the portal did not answer, or answered with something else than asked
 +-- BundleRejected       a dataset fails a check: the party complains and stores nothing
 +-- Refused              an order fails a check: the party refuses and computes nothing
@@ -11,6 +12,7 @@ WorkerError
     +-- AttemptRefused   this attempt was accepted before, or comes too early or too late
     +-- PeerRolledBack   a peer's ledger is shorter than, or differs from, what it showed before
     +-- LedgerDamaged    a line was changed, removed or moved
+    +-- LedgerUnusable   its file cannot be opened, read or written
 """
 
 
@@ -24,6 +26,12 @@ class Misconfigured(WorkerError):
     """The party cannot start as it is configured."""
 
     code = "misconfigured"
+
+
+class BackupRefused(WorkerError):
+    """A backup cannot be made or restored; nothing that was there was replaced."""
+
+    code = "backup_refused"
 
 
 class PortalUnreachable(WorkerError):
@@ -96,6 +104,10 @@ class PeerRolledBack(LedgerError):
     def __init__(self, *, party: int) -> None:
         super().__init__(f"party {party} shows a ledger that does not continue what it showed before")
         self.party = party
+
+
+class LedgerUnusable(LedgerError):
+    """The ledger's file does not serve: the disk is full, read-only or broken, or the file is none."""
 
 
 class LedgerDamaged(LedgerError):

@@ -1,4 +1,4 @@
-"""Every five seconds: I am alive, this is my program, this is how long my ledger is.
+"""Every five seconds: I am alive, this is my program, this is how long my ledger is and how my store does.
 
 A thread of the worker's main process, which never computes. It also closes what a killed child left open and
 posts reports that the portal could not take when they were made. That process forks a new child whenever one
@@ -11,11 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 from workers import keys, report
 from workers.alarm import Connect
 from workers.config import Config
-from workers.errors import PortalUnreachable, WorkerError
+from workers.errors import LedgerError, PortalUnreachable, WorkerError
+from workers.health import Health
 from workers.keys import Keys
 from workers.ledger import Ledger
 from workers.lists import Lists
@@ -28,6 +30,9 @@ log = logging.getLogger(__name__)
 EVERY = 5.0  # seconds
 PATIENCE = 2.0  # seconds: a missed beat is followed by the next
 TIMEOUT = 3.0  # seconds of one try: a fork may have to wait for it
+
+TIDY_EVERY = 3600.0  # seconds
+KEEP_ANSWERS = 30 * 24 * 3600  # seconds that a posted report is kept in the ledger
 
 no_fork = threading.Lock()  # held during a beat, and taken by whoever forks
 os.register_at_fork(before=no_fork.acquire, after_in_parent=no_fork.release, after_in_child=no_fork.release)
@@ -57,12 +62,16 @@ class Heartbeat(threading.Thread):
             own = keys.load(self.config.folder)
             ledger = Ledger(self.config.database)
             lists = Lists(self.config)
-        failing = ""
+            health = Health(self.config, own)
+        failing, tidy_at = "", time.monotonic()
         with Portal(self.config, own, patience=PATIENCE, timeout=TIMEOUT, sleep=self._pause) as portal:
             while not self._ended:
                 try:
                     with no_fork:
-                        beat(self.config, own, ledger, portal, lists.connect)
+                        beat(self.config, own, ledger, portal, lists.connect, health)
+                        if time.monotonic() >= tidy_at:
+                            tidy_at += TIDY_EVERY
+                            tidy(self.config, ledger)
                     failing = ""
                 except (PortalUnreachable, WorkerError, OSError) as wrong:
                     if type(wrong).__name__ != failing:
@@ -76,11 +85,28 @@ class Heartbeat(threading.Thread):
             self._wake.clear()
 
 
-def beat(config: Config, own: Keys, ledger: Ledger, portal: Portal, connect: Connect) -> None:
-    """One beat: tidy up if no attempt runs, then report. Raises PortalUnreachable, LedgerError."""
-    with turn(config, 0.0) as idle:
-        if idle:
-            close_left_open(config, own, ledger, connect)
-    portal.report(report.heartbeat(config.party, code_version(), ledger.head(), busy=not idle))
+def beat(config: Config, own: Keys, ledger: Ledger, portal: Portal, connect: Connect, health: Health) -> None:
+    """One beat: tidy up if no attempt runs, then report; a full disk too, by the last known ledger.
+
+    Raises  PortalUnreachable, LedgerError.
+    """
+    idle, failed = False, None
+    try:
+        with turn(config, 0.0) as idle:
+            if idle:
+                close_left_open(config, own, ledger, connect)
+    except LedgerError as wrong:
+        failed = wrong
+    head, said = health.say(ledger)
+    portal.report(report.heartbeat(config.party, code_version(), head, busy=not idle, health=said))
+    if failed is not None:
+        raise failed
     if idle:
         post_answers(ledger, portal)
+
+
+def tidy(config: Config, ledger: Ledger) -> None:
+    """Delete what has served its time, and say so. Lists in Redis expire by themselves, half-written tables too."""
+    forgotten = ledger.forget_answers(int(time.time()) - KEEP_ANSWERS)
+    if forgotten:
+        log.info("party %d: %d posted reports older than 30 days were deleted", config.party, forgotten)

@@ -113,6 +113,7 @@ class Joint:
             join_timeout=own.join_timeout,
             offered=kept.offered,
             drivers=own.drivers,
+            contains=lambda head: self.ledger.contains(head.length, head.digest.hex()),
         )
         self.session_id = keys.session_id
         for peer, head in keys.heads.items():

@@ -23,6 +23,7 @@ from workers.errors import (
     BudgetExhausted,
     LedgerDamaged,
     LedgerError,
+    LedgerUnusable,
     ModeFixed,
     PeerRolledBack,
 )
@@ -90,8 +91,12 @@ class Balance:
 class Ledger:
     """The ledger in one SQLite file. Safe for several threads and processes: no connection is kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Opened `readonly`, the file is looked at and never changed, also while the party runs."""
         self._path = path
+        self._uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        if readonly:
+            return
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._connection() as db:
             db.execute("PRAGMA journal_mode=WAL")
@@ -188,6 +193,19 @@ class Ledger:
         """The portal took the attempt's last report."""
         with self._transaction() as db:
             db.execute("UPDATE attempts SET posted = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
+
+    def forget_answers(self, before: int) -> int:
+        """Empty the kept reports that the portal took, of orders without a line since `before` (unix seconds).
+
+        Released integers need not lie here for ever. Lines, attempts and their nonces stay: an attempt is taken once.
+        Returns how many were emptied.
+        """
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE attempts SET answer = '' WHERE state = 'CLOSED' AND posted AND answer != ''"
+                " AND nonce NOT IN (SELECT nonce FROM lines WHERE time >= ?)",
+                (before,),
+            ).rowcount
 
     def spent(self, *, nonce: str, attempt: int) -> bool:
         """Whether a debit of the attempt is SPENT: whether its READY may have left."""
@@ -309,13 +327,13 @@ class Ledger:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as db:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=30, isolation_level=None)) as db:
                 db.row_factory = sqlite3.Row
                 db.execute("PRAGMA synchronous=FULL")
                 db.execute("PRAGMA foreign_keys=ON")
                 yield db
         except sqlite3.Error as wrong:
-            raise LedgerError(f"the ledger cannot be used: {wrong}") from None
+            raise LedgerUnusable(f"the ledger cannot be used: {wrong}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -64,11 +64,18 @@ def result(
     )
 
 
-def heartbeat(party: int, code_version: str, ledger: tuple[int, str], *, busy: bool) -> dict[str, Any]:
-    """The party is alive; its ledger has this length and head."""
+def heartbeat(
+    party: int, code_version: str, ledger: tuple[int, str], *, busy: bool, health: dict[str, Any]
+) -> dict[str, Any]:
+    """The party is alive; its ledger has this length and head; `health` is what `workers.health` says."""
     length, head = ledger
     return _report(
-        "heartbeat", party, code_version=code_version, ledger={"length": length, "head": head}, busy=busy
+        "heartbeat",
+        party,
+        code_version=code_version,
+        ledger={"length": length, "head": head},
+        busy=busy,
+        health=health,
     )
 
 

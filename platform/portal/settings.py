@@ -54,6 +54,8 @@ FOURFOLD_TELL_AGAIN = env.float("FOURFOLD_TELL_AGAIN", 20.0)
 FOURFOLD_PARTY_FRESH = env.float("FOURFOLD_PARTY_FRESH", 15.0)
 FOURFOLD_PARTY_WAIT = env.float("FOURFOLD_PARTY_WAIT", 60.0)
 FOURFOLD_ORDER_LIFETIME = env.int("FOURFOLD_ORDER_LIFETIME", 7 * 24 * 3600)
+# Days that sealed bundles are kept after the fourth receipt.
+FOURFOLD_BUNDLE_DAYS = env.int("FOURFOLD_BUNDLE_DAYS", 30)
 FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
@@ -79,6 +81,7 @@ INSTALLED_APPS = [
     "portal.queries",
     "portal.budgets",
     "portal.audit",
+    "portal.operations",
     "portal.api",
 ]
 

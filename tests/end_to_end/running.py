@@ -22,12 +22,12 @@ READY_WITHIN = 120.0
 class Running:
     """One stack on a free port. `lines` is what it said so far on stdout."""
 
-    def __init__(self, var: Path, *, port: int = 0, **env: str) -> None:
-        self.var = var
+    def __init__(self, var: Path, *, port: int = 0, root: Path = ROOT, **env: str) -> None:
+        self.var, self.root = var, root
         clean = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "up"],
-            cwd=ROOT,
+            cwd=root,
             env=clean | {"VAR": str(var), "PORT": str(port)} | env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -101,7 +101,8 @@ class Running:
         done = run(
             ["-m", "providers", "upload", "--url", self.url, "--token", self.access["tokens"][account]]
             + ["--codebook", str(book), "--key", str(self.var / "hospitals" / account / "key.pem")]
-            + ["--parties", str(self.var / "access.json"), *map(str, files)]
+            + ["--parties", str(self.var / "access.json"), *map(str, files)],
+            root=self.root,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -150,11 +151,11 @@ class Running:
         )
 
 
-def run(argv: Sequence[str], *, within: float = 120.0) -> subprocess.CompletedProcess[str]:
+def run(argv: Sequence[str], *, within: float = 120.0, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     return subprocess.run(
         [sys.executable, *argv],
-        cwd=ROOT,
+        cwd=root,
         env=clean,
         stdin=subprocess.DEVNULL,
         capture_output=True,

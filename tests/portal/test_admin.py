@@ -9,13 +9,27 @@ from django.urls import reverse
 from portal.accounts.models import Role, User
 from portal.audit.models import Event
 from portal.budgets.models import Account, Line
+from portal.operations import pauses
+from portal.operations.models import Pause
 from portal.queries.models import Query, QueryEvent, Report, Result, WaitingQuery
 from portal.registry.models import Dataset, PartyState
 
 from . import factories
 
 pytestmark = pytest.mark.django_db
-READ_ONLY = [Event, Account, Line, Query, WaitingQuery, QueryEvent, Report, Result, Dataset, PartyState]
+READ_ONLY = [
+    Event,
+    Account,
+    Line,
+    Query,
+    WaitingQuery,
+    QueryEvent,
+    Report,
+    Result,
+    Dataset,
+    PartyState,
+    Pause,
+]
 WAITING = "/admin/queries/waitingquery/"
 
 
@@ -148,6 +162,7 @@ def test_the_past_is_read_and_never_edited(name, model, crew):
     crew[0].post(crew[0].signed("heartbeat", code_version="1", ledger={"length": 0, "head": ""}, busy=False))
     if model is WaitingQuery:
         query = factories.query()
+    pauses.begin(by="operator")
     client = logged_in(name)
     base = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = query if model is WaitingQuery else model.objects.first()

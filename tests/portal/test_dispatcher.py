@@ -358,3 +358,18 @@ def test_a_query_that_cannot_be_tended_keeps_no_other_waiting(sender, crew, monk
         party.post(party.word("abort", sound, code="timeout", ready=False))
     dispatcher.tick(sender)
     assert sender.of("run")[-1] == (str(sound.pk), 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [("rollback", "older than its peers saw"), ("version", "different code")]
+)
+def test_what_operators_must_act_on_is_said_in_the_reason(sender, crew, code, says):
+    query = factories.approved()
+    for attempt in (1, 2):
+        dispatcher.tick(sender)
+        query.refresh_from_db()
+        abort_all(query, crew, attempt=attempt, code=code)
+    dispatcher.tick(sender)
+    query.refresh_from_db()
+    assert (query.state, query.code) == ("ABORTED", code)
+    assert says in query.reason and query.reason.startswith("attempt 2 ended with")

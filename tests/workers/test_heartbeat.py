@@ -7,9 +7,12 @@ from contextlib import nullcontext
 
 import pytest
 
+from tests.workers.full_disk import fill, small_disk
 from tests.workers.world import World
 from workers import heartbeat
 from workers.alarm import Alarm, Place
+from workers.errors import AttemptRefused, LedgerError
+from workers.health import Health
 from workers.ledger import Charge
 from workers.party import turn
 from workers.portal_client import Portal
@@ -28,7 +31,8 @@ def portal(world, party=1):
 
 def beat(world, party=1):
     own = world.parties[party]
-    heartbeat.beat(own.config, own.keys, own.ledger, portal(world, party), world.connect(party))
+    health = Health(own.config, own.keys)
+    heartbeat.beat(own.config, own.keys, own.ledger, portal(world, party), world.connect(party), health)
 
 
 def test_a_beat_states_program_ledger_and_whether_an_attempt_runs(world):
@@ -37,6 +41,21 @@ def test_a_beat_states_program_ledger_and_whether_an_attempt_runs(world):
     length, head = world.parties[1].ledger.head()
     assert said["ledger"] == {"length": length, "head": head} and said["busy"] is False
     assert said["code_version"] == code_version() and len(said["code_version"]) <= 64
+
+
+def test_a_beat_on_a_full_disk_says_so_instead_of_nothing(tmp_path):
+    with small_disk(tmp_path / "disk") as place:
+        world = World(place)
+        own = world.parties[1]
+        health = Health(own.config, own.keys)
+        beats = portal(world), world.connect(1), health
+        heartbeat.beat(own.config, own.keys, own.ledger, *beats)
+        fill(place)
+        with pytest.raises(LedgerError):
+            heartbeat.beat(own.config, own.keys, own.ledger, *beats)
+        first, second = world.portal.said("heartbeat")
+        assert first["health"]["store"]["writable"] is True
+        assert second["health"]["store"]["writable"] is False and second["ledger"] == first["ledger"]
 
 
 def open_attempt(world):
@@ -142,3 +161,34 @@ def test_a_turn_is_not_inherited_by_a_forked_child(world):
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def answered(ledger, number, *, posted):
+    place = {"nonce": f"{number:032x}", "attempt": 1}
+    ledger.reserve(
+        **place, query="q", order_hash="1" * 64, mode="dp",
+        charges=[Charge(dataset="d", micro_epsilon=1, cap=100)],
+    )  # fmt: skip
+    ledger.close(**place, outcome="answered", answer="the released integers")
+    if posted:
+        ledger.mark_posted(**place)
+    return place
+
+
+def test_posted_reports_are_deleted_after_a_month_and_nonces_never(world, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    own = world.parties[1]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 31 * 24 * 3600)
+    old = answered(own.ledger, 1, posted=True)
+    waiting = answered(own.ledger, 2, posted=False)
+    monkeypatch.setattr(time, "time", lambda: now)
+    young = answered(own.ledger, 3, posted=True)
+    before = own.ledger.verify()
+    heartbeat.tidy(own.config, own.ledger)
+    assert own.ledger.attempt(**old)["answer"] == ""
+    for place in (waiting, young):
+        assert own.ledger.attempt(**place)["answer"] == "the released integers"
+    assert own.ledger.verify() == before and "1 posted reports" in caplog.text
+    with pytest.raises(AttemptRefused):
+        answered(own.ledger, 1, posted=True)

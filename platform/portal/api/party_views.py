@@ -12,11 +12,13 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.authentication import PartyAuthentication
 from portal.api.permissions import IsThatParty
 from portal.api.renderers import BytesRenderer, JSONRenderer
 from portal.keys import portal_public
+from portal.operations import pauses
 from portal.queries import actions, attempts
 from portal.queries import reports as posted
 from portal.queries.models import Query, State
@@ -25,13 +27,24 @@ from portal.registry.models import PARTIES, Chunk, Dataset, DatasetState
 
 
 class Parties(APIView):
-    """The four parties' public keys and how they are, and the portal's own key."""
+    """The four parties' public keys and how they are, the portal's own key, and whether it pauses.
+
+    What parties say of their stores (`health`) is shown to operators and auditors.
+    """
 
     permission_classes = [AllowAny]
 
     @extend_schema(responses=serializers.PartiesSerializer)
     def get(self, request: Any) -> Response:
-        return Response({"parties": parties.listing(), "portal": portal_public()})
+        pause = pauses.current()
+        details = getattr(request.user, "role", "") in (Role.OPERATOR, Role.AUDITOR)
+        return Response(
+            {
+                "parties": parties.listing(details=details),
+                "portal": portal_public(),
+                "paused": pause and {"since": pause.since, "reason": pause.reason},
+            }
+        )
 
 
 class Reports(APIView):

@@ -307,15 +307,33 @@ class AuditSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class LedgerHeadSerializer(serializers.Serializer):
+    length = serializers.IntegerField()
+    head = serializers.CharField()
+
+
+class SeenHeadSerializer(LedgerHeadSerializer):
+    by = serializers.CharField(help_text="portal, or the party that saw it")
+
+
 class PartySerializer(serializers.Serializer):
     party = serializers.IntegerField()
     seal = serializers.CharField()
     sign = serializers.CharField()
     fingerprint = serializers.CharField()
-    state = serializers.CharField()
+    state = serializers.ChoiceField(
+        choices=["ok", "degraded", "silent", "never seen"], help_text="`reasons` say why it is not ok"
+    )
+    reasons = serializers.ListField(child=serializers.CharField())
+    last_seen = serializers.DateTimeField(allow_null=True)
     last_seen_seconds = serializers.IntegerField(allow_null=True)
     code_version = serializers.CharField(allow_null=True)
     busy = serializers.BooleanField(allow_null=True)
+    ledger = LedgerHeadSerializer(allow_null=True)
+    ledger_seen = SeenHeadSerializer(many=True, help_text="what its ledger must contain")
+    health = serializers.DictField(
+        allow_null=True, help_text="as the party signed it; null but for operators and auditors"
+    )
 
 
 class PortalKeySerializer(serializers.Serializer):
@@ -323,9 +341,15 @@ class PortalKeySerializer(serializers.Serializer):
     fingerprint = serializers.CharField()
 
 
+class PauseSerializer(serializers.Serializer):
+    since = serializers.DateTimeField()
+    reason = serializers.CharField()
+
+
 class PartiesSerializer(serializers.Serializer):
     parties = PartySerializer(many=True)
     portal = PortalKeySerializer()
+    paused = PauseSerializer(allow_null=True)
 
 
 class ReportSerializer(serializers.Serializer):

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from portal.audit.actions import record
 from portal.budgets import actions as budgets
+from portal.operations import pauses
 from portal.queries import release
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, State
 from portal.queries.states import move
@@ -20,6 +21,12 @@ from portal.registry.models import PARTIES, Dataset
 
 DISPATCHER = "dispatcher"
 CANCELLED = "cancelled"
+# What an operator has to know of codes that come back until somebody acts.
+EXPLAINED = {
+    "rollback": ": a party's ledger is older than its peers saw, such as one restored from a backup;"
+    " the list of parties names it",
+    "version": ": the parties run different code; the list of parties names it",
+}
 
 
 def begin(query: Query) -> Attempt | None:
@@ -130,7 +137,8 @@ def end(attempt: Attempt, final: list[Report], *, code: str = "") -> None:
             who = ", ".join(str(r.party) for r in refusals)
             abort(query, code=code, reason=f"refused by party {who}: {code}")
         elif last or expired:
-            abort(query, code=code, reason=f"attempt {attempt.number} ended with {code}")
+            reason = f"attempt {attempt.number} ended with {code}"
+            abort(query, code=code, reason=reason + EXPLAINED.get(code, ""))
 
 
 def abort(query: Query, *, code: str, reason: str) -> None:
@@ -159,7 +167,10 @@ def waiting() -> Query | None:
 
 def may_begin(query: Query, now: datetime) -> bool:
     """Parties that are away would only burn an attempt: they are waited for, but not for ever."""
-    return parties.fresh(now) or _age(query.approved_at or now, now) >= settings.FOURFOLD_PARTY_WAIT
+    if parties.fresh(now):
+        return True
+    since = max(filter(None, [query.approved_at, pauses.last_end()]), default=now)
+    return _age(since, now) >= settings.FOURFOLD_PARTY_WAIT
 
 
 def is_in_flight(query: Query) -> bool:
@@ -229,8 +240,9 @@ def _ready(report: Report) -> bool:
 
 
 def _code(reports: list[Report]) -> str:
-    """The cause that parties report; that a peer gave up is said only where nobody says why."""
+    """The cause that parties report; that a peer gave up or fell silent is said only where nobody says why."""
     codes = [str(code)[:40] for report in reports if (code := json.loads(report.body).get("code"))]
     if not codes:
         return "no_agreement" if reports else "timeout"
-    return next((code for code in codes if code != "peer_aborted"), codes[0])
+    effects = {"peer_aborted": 2, "timeout": 1}
+    return min(codes, key=lambda code: effects.get(code, 0))

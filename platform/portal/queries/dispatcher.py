@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -18,6 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.dispatch import BrokerDown, CelerySender, Sender
+from portal.operations import pauses, retention
 from portal.queries import attempts
 from portal.queries.models import Attempt, Query
 from portal.queries.states import IllegalMove
@@ -34,7 +36,7 @@ class AnotherDispatcher(Exception):
 
 
 def tick(sender: Sender) -> None:
-    """One look at everything: end or release attempts, tell parties, start what may start."""
+    """One look at everything: end or release attempts, tell parties, start what may start and no pause holds."""
     now = timezone.now()
     _tell_of_datasets(sender)
     for stopping in attempts.cancelled():
@@ -53,7 +55,7 @@ def tick(sender: Sender) -> None:
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
     while free > 0:
         following = attempts.waiting()
-        if following is None or not attempts.may_begin(following, now):
+        if following is None or pauses.current() or not attempts.may_begin(following, now):
             break
         try:
             attempt = attempts.begin(following)
@@ -88,8 +90,11 @@ def run(sender: Sender | None = None, *, stopped: threading.Event, sleep: Callab
 
 
 def _loop(sender: Sender, stopped: threading.Event, sleep: Callable[[float], object]) -> None:
-    waiting = False
+    waiting, tidy_at = False, time.monotonic()
     while not stopped.is_set():
+        if time.monotonic() >= tidy_at:
+            tidy_at += retention.EVERY
+            retention.tidy()
         try:
             tick(sender)
             waiting = False
@@ -174,7 +179,7 @@ def _tell_of_datasets(sender: Sender) -> None:
     untold = Dataset.objects.filter(
         Q(told_at__isnull=True) | Q(told_at__lt=before), state=DatasetState.CHECKING
     )
-    for dataset in untold:
+    for dataset in untold if untold and not pauses.current() else ():
         answered = set(
             dataset.receipts.filter(manifest_hash=dataset.manifest_hash).values_list("party", flat=True)
         )

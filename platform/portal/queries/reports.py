@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical, digest
 from portal.audit.actions import record
+from portal.operations import health
 from portal.queries import attempts
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind
 from portal.queries.states import IllegalMove
@@ -127,6 +128,8 @@ def read(party: int, body: Any) -> Posted:
     missing = [name for name, fits in shape.items() if name not in report or not fits(report[name])]
     if missing:
         raise ReportRefused(f"{kind}: missing or out of bounds: {', '.join(missing)}")
+    if kind == "heartbeat" and "health" in report and not health.fits(report["health"]):
+        raise ReportRefused("heartbeat: health is out of shape")
     extras = set(report) - set(shape) - {"type", "party"}
     if len(extras) > MOST_EXTRAS or len(canonical(report)) > 16384:
         raise ReportRefused(f"{kind}: too much in one report")

@@ -13,6 +13,7 @@ from portal.accounts.models import User
 from portal.audit.actions import record
 from portal.budgets.models import Account
 from portal.keys import portal_public
+from portal.operations import health
 from portal.registry import bundles, manifests, parties
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
 
@@ -149,7 +150,9 @@ def heartbeat(*, party: int, report: dict[str, Any]) -> None:
         return
     state, new = PartyState.objects.get_or_create(party=party, defaults=fields)
     if not new and report["time"] >= state.said_at:
-        PartyState.objects.filter(party=party, said_at__lte=report["time"]).update(**fields)
+        new = bool(PartyState.objects.filter(party=party, said_at__lte=report["time"]).update(**fields))
+    if new:
+        health.hear(party, report)
 
 
 def _again(existing: Dataset, fields: dict[str, Any], by: User) -> bool:

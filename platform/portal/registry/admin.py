@@ -2,9 +2,13 @@
 
 # mypy: disable-error-code="type-arg"
 
+import json
+
 from django.contrib import admin
 
+from portal.operations import health
 from portal.readonly import ReadOnlyAdmin
+from portal.registry import parties
 from portal.registry.models import Dataset, PartyState, Receipt
 
 
@@ -44,4 +48,24 @@ class DatasetAdmin(ReadOnlyAdmin):
 
 @admin.register(PartyState)
 class PartyStateAdmin(ReadOnlyAdmin):
-    list_display = ["party", "last_seen", "code_version", "ledger_length", "busy"]
+    """How each party is, and why."""
+
+    list_display = ["party", "condition", "reasons", "last_seen", "code_version", "ledger_length", "busy"]
+    fields = ["party", "condition", "reasons", "last_seen", "said_at", "code_version", "busy"]
+    fields += ["ledger_length", "ledger_head", "said"]
+
+    @admin.display(description="state")
+    def condition(self, state: PartyState) -> str:
+        return self._of(state).state
+
+    @admin.display(description="reasons")
+    def reasons(self, state: PartyState) -> str:
+        return "; ".join(self._of(state).reasons)
+
+    @admin.display(description="as it said")
+    def said(self, state: PartyState) -> str:
+        return json.dumps(self._of(state).details(), indent=1)
+
+    @staticmethod
+    def _of(state: PartyState) -> health.Condition:
+        return health.conditions([p.fingerprint for p in parties.pinned()])[state.party]

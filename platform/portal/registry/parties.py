@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from portal.operations import health
 from portal.registry.models import PARTIES, PartyState
 
 
@@ -61,37 +62,26 @@ def party_set() -> list[dict[str, Any]]:
     return [{"party": p.party, "seal": p.seal, "sign": p.sign} for p in pinned()]
 
 
-def listing(now: datetime | None = None) -> list[dict[str, Any]]:
-    """The public list: keys, fingerprints, and how each party last reported."""
+def listing(now: datetime | None = None, *, details: bool = False) -> list[dict[str, Any]]:
+    """The public list: keys, fingerprints, and how each party is; with `details`, what it says of its store."""
     now = now or timezone.now()
-    states = {s.party: s for s in PartyState.objects.all()}
+    conditions = health.conditions([p.fingerprint for p in pinned()], now)
     return [
         {
             "party": p.party,
             "seal": p.seal,
             "sign": p.sign,
             "fingerprint": p.fingerprint,
-            **_state(states.get(p.party), now),
+            **condition.public(now),
+            "health": condition.details() if details else None,
         }
-        for p in pinned()
+        for p, condition in zip(pinned(), conditions, strict=True)
     ]
 
 
 def fresh(now: datetime | None = None) -> bool:
-    """Whether every party reported within FOURFOLD_PARTY_FRESH seconds."""
+    """Whether every party reported within FOURFOLD_PARTY_FRESH seconds, and none that it cannot write."""
     now = now or timezone.now()
     seen = PartyState.objects.values_list("last_seen", flat=True)
     ages = [(now - last).total_seconds() for last in seen]
-    return len(ages) == PARTIES and max(ages) <= settings.FOURFOLD_PARTY_FRESH
-
-
-def _state(state: PartyState | None, now: datetime) -> dict[str, Any]:
-    if state is None:
-        return {"state": "never seen", "last_seen_seconds": None, "code_version": None, "busy": None}
-    age = max(0, int((now - state.last_seen).total_seconds()))
-    return {
-        "state": "alive" if age <= settings.FOURFOLD_PARTY_FRESH else "silent",
-        "last_seen_seconds": age,
-        "code_version": state.code_version,
-        "busy": state.busy,
-    }
+    return len(ages) == PARTIES and max(ages) <= settings.FOURFOLD_PARTY_FRESH and not health.unable()

@@ -1,0 +1,1 @@
+"""What keeps a deployment going: how parties are, pauses for maintenance, what is deleted when."""
