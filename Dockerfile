@@ -10,6 +10,7 @@ COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 COPY manage.py gunicorn.conf.py ./
 COPY mpcnode mpcnode
+COPY monitoring monitoring
 COPY analytics analytics
 COPY providers providers
 COPY workers workers

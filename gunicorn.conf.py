@@ -23,5 +23,14 @@ timeout = 120
 keepalive = 15
 accesslog = None
 errorlog = "-"
+# Lines of the server itself go the way of all others: the settings of the portal format them.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "monitoring.logs.formatter", "kind": os.environ.get("LOG_FORMAT", "text")}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+}
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ["mpcnode", "analytics", "providers", "workers", "platform/portal"]
+PACKAGES = ["mpcnode", "analytics", "providers", "monitoring", "workers", "platform/portal"]
 CODE = [*PACKAGES, "tests", "samples", "benchmarks"]
 TOP_LEVEL = [
     "manage.py",

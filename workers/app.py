@@ -20,6 +20,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, task_failure, worker_ready, worker_shutting_down
 
+from monitoring import logs
 from workers import config
 from workers.errors import Misconfigured
 from workers.heartbeat import Heartbeat
@@ -69,12 +70,21 @@ def _app() -> Celery:
         mine = config.load()
     except Misconfigured as wrong:
         sys.exit(f"this party cannot start: {wrong}")
+    try:
+        logs.formatter(os.environ.get("LOG_FORMAT", "text"))
+    except ValueError as wrong:
+        sys.exit(f"this party cannot start: {wrong}")
     code_version()  # of the program as it was loaded; children of the pool inherit it
     return make_app(mine.party, mine.redis_url)
 
 
 def _log(**_: Any) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """Celery asks here instead of setting up loggers of its own."""
+    logs.identify(role="party", party=config.load().party)
+    lines = logging.StreamHandler()
+    lines.setFormatter(logs.formatter(os.environ.get("LOG_FORMAT", "text")))
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
+    logging.captureWarnings(True)
     for chatty in ("httpx", "httpcore", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from analytics.query import approval
+from monitoring import logs
 from workers.config import Config
 from workers.errors import PortalUnreachable
 from workers.keys import Keys
@@ -118,6 +119,8 @@ class Portal:
 
     def _once(self, method: str, path: str, content: bytes | None, limit: int) -> tuple[int, bytes]:
         headers = {"Authorization": self._authorization(method, path)}
+        if request := logs.ids().get("request"):
+            headers["X-Request-ID"] = str(request)
         if content is not None:
             headers["Content-Type"] = "application/json"
         with self._client.stream(method, path, content=content, headers=headers) as answer:

@@ -58,7 +58,7 @@ class Workers:
         self.processes = {}
         # A party's machine needs no more of the tree than this.
         self.program = folder / "program"
-        for package in ("workers", "analytics", "mpcnode"):
+        for package in ("workers", "analytics", "mpcnode", "monitoring"):
             shutil.copytree(
                 ROOT / package, self.program / package, ignore=shutil.ignore_patterns("__pycache__")
             )

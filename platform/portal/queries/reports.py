@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 
 from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical, digest
+from monitoring import logs
 from portal.audit.actions import record
 from portal.queries import attempts
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind
@@ -160,6 +161,7 @@ def accept(posted: Posted) -> bool:
 
 def _on_attempt(posted: Posted) -> bool:
     report = posted.report
+    logs.bind(query=report["query"], attempt=report["attempt"])
     query = Query.objects.select_related("order").filter(pk=report["query"]).first()
     attempt = query.attempts.filter(number=report["attempt"]).first() if query else None
     if query is None or attempt is None:

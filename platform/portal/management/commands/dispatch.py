@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from monitoring import logs
 from portal.queries import dispatcher
 
 
@@ -13,6 +14,7 @@ class Command(BaseCommand):
     help = "Send approved queries to the parties, one after another, until SIGTERM."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        logs.identify(role="dispatch")
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
