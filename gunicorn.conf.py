@@ -23,6 +23,10 @@ timeout = 120
 keepalive = 15
 accesslog = None
 errorlog = "-"
+# What the processes of the web server count together (portal/metrics.py).
+counts = Path(os.environ.get("VAR", "var")).absolute() / "portal" / "metrics"
+counts.mkdir(parents=True, exist_ok=True, mode=0o700)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
 # Lines of the server itself go the way of all others: the settings of the portal format them.
 logconfig_dict = {
     "version": 1,
@@ -34,3 +38,9 @@ logconfig_dict = {
 }
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"
+
+
+def on_starting(server):
+    """Counters of the last start end here; Prometheus knows that as a reset."""
+    for file in counts.glob("*.db"):
+        file.unlink()

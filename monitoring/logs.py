@@ -49,9 +49,13 @@ def bind(**ids: str | int) -> None:
     _bound.set({**_bound.get(), **_known(ids)})
 
 
-def ids() -> dict[str, str | int]:
+def ids(record: logging.LogRecord | None = None) -> dict[str, str | int]:
     """What a line written now would name, in order."""
     named = {**_process, **_bound.get()}
+    # Django's last line on a request comes when nothing is bound any more; it brings the request.
+    answered = getattr(getattr(record, "request", None), "request_id", None)
+    if answered is not None:
+        named["request"] = answered
     return {name: named[name] for name in IDS if name in named}
 
 
@@ -74,7 +78,7 @@ class _Json(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": _message(record),
-            **ids(),
+            **ids(record),
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = [{"type": kind, "places": places} for kind, places in chain(record.exc_info[1])]
@@ -83,7 +87,7 @@ class _Json(logging.Formatter):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        named = " ".join(f"{name}={value}" for name, value in ids().items())
+        named = " ".join(f"{name}={value}" for name, value in ids(record).items())
         line = f"{_time(record)} {record.levelname} {record.name} {_message(record)}"
         line += f" [{named}]" if named else ""
         if record.exc_info and record.exc_info[1] is not None:

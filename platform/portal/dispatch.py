@@ -68,6 +68,15 @@ def broker_answers() -> bool:
         return False
 
 
+def queue_lengths() -> dict[int, int] | None:
+    """How many messages each party has not taken yet; None if Redis does not answer within a second."""
+    client = _redis(settings.REDIS_URL)
+    try:
+        return {party: int(client.llen(f"p{party}:{QUEUE}")) for party in range(PARTIES)}
+    except (RedisError, OSError, ValueError):
+        return None
+
+
 def _send(party: int, task: str, payload: dict[str, Any], **options: Any) -> None:
     try:
         _app(party, settings.REDIS_URL).send_task(

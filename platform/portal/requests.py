@@ -1,8 +1,9 @@
 """Every request has an id: the one its sender gave in X-Request-ID, else a new one; the answer says it.
 
-Lines of the log written while it is answered name it, and the query, dataset and party of its address.
+How long the answer took is counted by route. Lines of the log written while it is answered name it, and the query, dataset and party of its address.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -10,11 +11,12 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 
 from monitoring import logs
+from portal import metrics
 
 HEADER = "X-Request-ID"
 
 
-class RequestIds:
+class Requests:
     """Middleware, the outermost."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -22,8 +24,17 @@ class RequestIds:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request_id = logs.request_id(request.headers.get(HEADER, ""))
+        request.request_id = request_id  # type: ignore[attr-defined]
+        began = time.perf_counter()
         with logs.bound(request=request_id):
             response = self.get_response(request)
+        match = request.resolver_match
+        metrics.observe(
+            match.view_name if match else "",
+            request.method or "",
+            response.status_code,
+            time.perf_counter() - began,
+        )
         response[HEADER] = request_id
         return response
 

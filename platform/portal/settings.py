@@ -55,6 +55,8 @@ FOURFOLD_PARTY_FRESH = env.float("FOURFOLD_PARTY_FRESH", 15.0)
 FOURFOLD_PARTY_WAIT = env.float("FOURFOLD_PARTY_WAIT", 60.0)
 FOURFOLD_ORDER_LIFETIME = env.int("FOURFOLD_ORDER_LIFETIME", 7 * 24 * 3600)
 FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
+# Who scrapes /metrics knows this; empty: operators alone read it.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 INSTALLED_APPS = [
@@ -83,7 +85,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "portal.requests.RequestIds",  # first: whatever the others log names the request
+    "portal.requests.Requests",  # first: whatever the others log names the request
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -76,6 +76,8 @@ def test_what_nobody_foresaw_is_logged_with_ids_and_place_and_without_its_words(
     assert line["error"][0]["type"] == "RuntimeError"
     assert line["error"][0]["places"][-1].endswith(" fails")
     assert "patient-4711" not in json.dumps(lines())
+    last = next(line for line in lines() if line["logger"] == "django.request")
+    assert last["request"] == "r-8"
 
 
 def test_a_report_is_logged_with_party_query_and_attempt(lines, crew):

@@ -17,6 +17,7 @@ from portal.registry import bundles, manifests, parties
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
 
 MOST_RESTARTS = 3
+UPLOADED = "dataset uploaded"  # in the audit trail
 
 
 class DatasetConflict(Exception):
@@ -92,7 +93,7 @@ def finish_upload(*, dataset: Dataset, by: User) -> None:
         if Dataset.objects.filter(pk=dataset.pk, state=DatasetState.UPLOADING).update(
             state=DatasetState.CHECKING
         ):
-            _note("dataset uploaded", dataset, by.username)
+            _note(UPLOADED, dataset, by.username)
     dataset.refresh_from_db()
 
 
