@@ -36,6 +36,7 @@ from portal.queries.actions import OVER_BUDGET
 from portal.queries.models import Attempt, Query, State
 from portal.registry.actions import UPLOADED
 from portal.registry.models import Chunk, Dataset, DatasetState, PartyState
+from portal.webhooks.models import Delivery, DeliveryState, Webhook
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 WAITS = (State.SUBMITTED, State.APPROVED, State.RUNNING)
@@ -67,6 +68,7 @@ class Rows(Collector):
         yield from _datasets()
         yield from _parties(now)
         yield from _queues()
+        yield from _webhooks()
 
 
 def _queries(now: datetime) -> Iterator[Metric]:
@@ -141,6 +143,18 @@ def _queues() -> Iterator[Metric]:
     for party, length in (lengths or {}).items():
         family.add_metric([str(party)], length)
     yield family
+
+
+def _webhooks() -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "fourfold_webhook_deliveries", "Deliveries of the last month, by state", labels=["state"]
+    )
+    found = dict(Delivery.objects.order_by().values_list("state").annotate(Count("pk")))
+    for state in DeliveryState.values:
+        family.add_metric([state], found.get(state, 0))
+    yield family
+    disabled = Webhook.objects.filter(enabled=False).count()
+    yield GaugeMetricFamily("fourfold_webhooks_disabled", "Webhooks that failures disabled", value=disabled)
 
 
 class ScraperUser:

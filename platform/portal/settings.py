@@ -55,6 +55,9 @@ FOURFOLD_PARTY_FRESH = env.float("FOURFOLD_PARTY_FRESH", 15.0)
 FOURFOLD_PARTY_WAIT = env.float("FOURFOLD_PARTY_WAIT", 60.0)
 FOURFOLD_ORDER_LIFETIME = env.int("FOURFOLD_ORDER_LIFETIME", 7 * 24 * 3600)
 FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
+# Webhooks: failed tries in a row that disable one; http and loopback addresses, for development alone.
+FOURFOLD_WEBHOOK_FAILURES = env.int("FOURFOLD_WEBHOOK_FAILURES", 20)
+FOURFOLD_WEBHOOKS_LOOPBACK = env.bool("FOURFOLD_WEBHOOKS_LOOPBACK", False)
 # Who scrapes /metrics knows this; empty: operators alone read it.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -81,6 +84,7 @@ INSTALLED_APPS = [
     "portal.queries",
     "portal.budgets",
     "portal.audit",
+    "portal.webhooks",
     "portal.api",
 ]
 
@@ -240,6 +244,8 @@ SPECTACULAR_SETTINGS = {
         "QueryState": "portal.queries.models.State.choices",
         "DatasetState": "portal.registry.models.DatasetState.choices",
         "Mode": "portal.queries.models.Mode.choices",
+        "DeliveryState": "portal.webhooks.models.DeliveryState.choices",
+        "WebhookEvent": "portal.webhooks.models.Event.choices",
     },
 }
 

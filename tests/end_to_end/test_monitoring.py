@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -12,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.conftest import codebook
 from tests.end_to_end.running import Running
+from tests.portal.test_webhooks import Receiver
 from tests.redis_server import free_port
 
 TOKEN = "scrape-me-please"
@@ -34,7 +38,16 @@ def four_free_ports() -> int:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory, tables):
+def hooked():
+    """A receiver of webhooks on this machine."""
+    receiver = Receiver()
+    receiver.url = f"http://127.0.0.1:{receiver.port}/"
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, tables, hooked):
     """A stack with two web processes in which one query was answered."""
     stack = Running(
         tmp_path_factory.mktemp("watched") / "var",
@@ -42,11 +55,15 @@ def watched(tmp_path_factory, tables):
         METRICS_TOKEN=TOKEN,
         METRICS_PORT=str(four_free_ports()),
         WEB_CONCURRENCY="2",
+        FOURFOLD_WEBHOOKS_LOOPBACK="true",
     )
     try:
         stack.wait_ready()
         stack.dataset = stack.upload("provider", codebook("dp"), tables[0])
         with stack.client("analyst") as analyst:
+            hook = analyst.post("webhooks/", json={"url": hooked.url})
+            assert hook.status_code == 201, hook.text
+            stack.secret = hook.json()["secret"]
             asked = analyst.post(
                 "queries/",
                 json={"program": PROGRAM, "datasets": [stack.dataset], "epsilon": "4", "mode": "dp"},
@@ -164,3 +181,17 @@ def test_each_party_shows_its_session_on_its_own_port(watched):
         assert total(found, "fourfold_party_rounds_total") > 0
         assert total(found, "fourfold_party_ledger_lines") == 2  # reserved, spent
         assert total(found, "fourfold_party_store_bytes") > 0
+
+
+def test_the_dispatcher_s_process_tells_a_webhook_signed_with_its_secret(watched, hooked):
+    deadline = time.monotonic() + 30
+    while len(hooked.heard) < 2:
+        assert time.monotonic() < deadline, hooked.heard
+        time.sleep(0.1)
+    events = set()
+    for _, headers, body in hooked.heard:
+        stamp, signed = (part.partition("=")[2] for part in headers["Fourfold-Signature"].split(","))
+        key = watched.secret.encode()
+        assert signed == hmac.new(key, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+        events.add((json.loads(body)["event"], json.loads(body)["query"]))
+    assert events == {("query.approved", watched.query), ("query.released", watched.query)}

@@ -11,11 +11,13 @@ from portal.audit.models import Event
 from portal.budgets.models import Account, Line
 from portal.queries.models import Query, QueryEvent, Report, Result, WaitingQuery
 from portal.registry.models import Dataset, PartyState
+from portal.webhooks.models import Delivery, Webhook
 
 from . import factories
 
 pytestmark = pytest.mark.django_db
 READ_ONLY = [Event, Account, Line, Query, WaitingQuery, QueryEvent, Report, Result, Dataset, PartyState]
+READ_ONLY += [Webhook, Delivery]  # which an operator may disable
 WAITING = "/admin/queries/waitingquery/"
 
 
@@ -144,6 +146,7 @@ def test_a_superuser_who_is_no_operator_decides_nothing():
 @pytest.mark.parametrize("name", ["operator", "superuser"])
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda m: m.__name__)
 def test_the_past_is_read_and_never_edited(name, model, crew):
+    factories.webhook()
     query = factories.released(crew)
     crew[0].post(crew[0].signed("heartbeat", code_version="1", ledger={"length": 0, "head": ""}, busy=False))
     if model is WaitingQuery:

@@ -15,6 +15,8 @@ from portal.budgets.models import Account
 from portal.keys import portal_public
 from portal.registry import bundles, manifests, parties
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
+from portal.webhooks import actions as webhooks
+from portal.webhooks.models import Event
 
 MOST_RESTARTS = 3
 UPLOADED = "dataset uploaded"  # in the audit trail
@@ -132,6 +134,12 @@ def receive(*, dataset: Dataset, party: int, report: dict[str, Any], signature: 
                     state=DatasetState.READY, ready_at=timezone.now()
                 )
                 _note("dataset ready", dataset, "parties")
+                webhooks.announce_dataset(
+                    Event.DATASET_READY,
+                    dataset=dataset.pk,
+                    organisation=dataset.provider_id,
+                    state=DatasetState.READY,
+                )
     return True
 
 
