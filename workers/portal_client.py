@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +32,12 @@ LARGEST_JSON = 16 * 2**20
 LARGEST_CHUNK = 2**20 + 4096
 _NO = {400, 403, 404, 409, 413}
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
+
+
+@lru_cache(maxsize=1)
+def _authorities() -> ssl.SSLContext:
+    """Whose certificates https believes; read once a process, for it takes 20 ms."""
+    return httpx.create_ssl_context()
 
 
 class Portal:
@@ -52,7 +60,10 @@ class Portal:
         url = httpx.URL(config.portal_url)
         # No proxy of the environment may stand between a party and a portal on its own machine.
         own = url.host in ("localhost", "127.0.0.1", "::1")
-        self._client = httpx.Client(base_url=url, timeout=timeout, transport=transport, trust_env=not own)
+        verify = _authorities() if url.scheme == "https" else False  # http knows no certificates
+        self._client = httpx.Client(
+            base_url=url, timeout=timeout, transport=transport, trust_env=not own, verify=verify
+        )
 
     def __enter__(self) -> Self:
         return self

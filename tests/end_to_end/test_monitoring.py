@@ -14,27 +14,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.conftest import codebook
-from tests.end_to_end.running import Running
-from tests.portal.test_webhooks import Receiver
-from tests.redis_server import free_port
+from tests.end_to_end.running import Running, four_free_ports
+from tests.portal.receiver import Receiver
 
 TOKEN = "scrape-me-please"
 PROGRAM = 'count() where region = "northeast"'
-
-
-def four_free_ports() -> int:
-    """The first of four ports in a row that nobody listens on."""
-    import socket
-
-    while True:
-        first = min(free_port(), 60000)
-        try:
-            sockets = [socket.create_server(("127.0.0.1", first + n)) for n in range(4)]
-        except OSError:
-            continue
-        for taken in sockets:
-            taken.close()
-        return first
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Webhooks: who is told what, signed how, where they may point, and what becomes of those that nobody hears."""
 
-import datetime
 import hashlib
 import hmac
 import ipaddress
@@ -11,13 +10,8 @@ import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from django.contrib import admin
 from django.utils import timezone
 
@@ -30,6 +24,7 @@ from portal.webhooks.models import Delivery, Webhook
 from portal.webhooks.sending import NotDelivered
 
 from . import factories
+from .receiver import Receiver, certificate
 
 pytestmark = pytest.mark.django_db
 PUBLIC = "https://hooks.example.org/fourfold"
@@ -42,42 +37,6 @@ PRIVATE = [
     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:93.184.215.14", "::127.0.0.1",
     "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:7f00:1::1", "2001:0:a9fe:a9fe::1", "100::1",
 ]  # fmt: skip
-
-
-class Receiver:
-    """A real server on loopback. `status` is what it answers; `heard` holds (path, headers, body)."""
-
-    def __init__(self, context=None):
-        self.status, self.extra, self.heard = 200, {}, []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.heard.append((self.path, dict(self.headers), body))
-                self.send_response(receiver.status)
-                for name, value in receiver.extra.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"x" * 100_000)
-
-            def do_GET(self):
-                receiver.heard.append((self.path, {}, b"GET"))
-
-            def log_message(self, *_):
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context is not None:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        ).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -333,30 +292,6 @@ def raw_server(act):
 
     threading.Thread(target=serve, daemon=True).start()
     return f"http://127.0.0.1:{listening.getsockname()[1]}/"
-
-
-def certificate(folder, name):
-    """(certificate file, key file) of a server that vouches for itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    kind = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, kind, plain))
-    return folder / "cert.pem", folder / "key.pem"
 
 
 class TestAnnouncing:

@@ -12,6 +12,7 @@ from analytics.query.schema import canonical_codebook, parse_codebook
 from portal.accounts.models import User
 from portal.audit.actions import record
 from portal.budgets.models import Account
+from portal.dispatch import wake
 from portal.keys import portal_public
 from portal.registry import bundles, manifests, parties
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
@@ -96,6 +97,7 @@ def finish_upload(*, dataset: Dataset, by: User) -> None:
             state=DatasetState.CHECKING
         ):
             _note(UPLOADED, dataset, by.username)
+            transaction.on_commit(wake)
     dataset.refresh_from_db()
 
 

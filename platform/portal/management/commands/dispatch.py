@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from monitoring import logs
+from portal.dispatch import rest
 from portal.queries import dispatcher
 from portal.webhooks.delivering import Deliverer
 
@@ -22,7 +23,7 @@ class Command(BaseCommand):
         deliverer = Deliverer(stopped)
         deliverer.start()
         try:
-            dispatcher.run(stopped=stopped, sleep=stopped.wait)
+            dispatcher.run(stopped=stopped, sleep=lambda seconds: rest(seconds, stopped.wait))
         except dispatcher.AnotherDispatcher:
             raise CommandError("another dispatcher runs already") from None
         finally:
