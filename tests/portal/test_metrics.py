@@ -1,6 +1,8 @@
 """/metrics: figures that follow from the rows, and nothing that names a person, a dataset or an answer."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -177,3 +179,13 @@ def test_no_metric_names_a_person_a_dataset_a_title_or_a_question(crew):
     text = scraped().content.decode()
     for hidden in (dataset.pk, str(query.pk), "A trial", "age >=", "analyst", "Hospital", query.plan_hash):
         assert hidden not in text.replace("api:", ""), hidden
+
+
+def test_the_page_on_monitoring_names_every_metric_and_no_other(crew):
+    page = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    part = page.partition("## Metrics of the portal")[2].partition("## Metrics of a party")[0]
+    named = set(re.findall(r"`(fourfold_\w+)`", part))
+    factories.released(crew, factories.dataset())
+    alive()
+    shown = re.findall(r"# TYPE (fourfold_\w+) (\w+)", scraped().content.decode())
+    assert named == {name for name, _ in shown if not name.endswith("_created")}

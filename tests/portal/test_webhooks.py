@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib import admin
@@ -366,6 +367,24 @@ class TestDelivering:
         assert hmac.compare_digest(signed, expected)
         assert headers["Fourfold-Event"] == "query.approved"
         assert headers["Fourfold-Delivery"] == json.loads(body)["delivery"]
+
+    def test_the_code_that_the_page_on_monitoring_shows_receivers_tells_genuine_from_forged(
+        self, as_, receiver
+    ):
+        page = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+        names = {}
+        exec(page.partition("```python\n")[2].partition("```")[0], names)  # noqa: S102
+        secret = as_("analyst").post("webhooks/", {"url": receiver.url}).json()["secret"]
+        factories.approved()
+        delivering.deliver_due()
+        ((_, headers, body),) = receiver.heard
+        signed = headers["Fourfold-Signature"]
+        assert names["is_genuine"](secret, signed, body)
+        assert not names["is_genuine"](secret, signed, body + b" ")
+        assert not names["is_genuine"](secret + "x", signed, body)
+        old = int(signed[2:12]) - 301
+        again = actions.signature(secret, old, body)
+        assert not names["is_genuine"](secret, f"t={old},v1={again}", body)
 
     def test_a_delivery_is_made_once_and_shown_in_the_log(self, as_, receiver):
         hook = factories.webhook(url=receiver.url)

@@ -1,7 +1,9 @@
 """A party's metrics: attempts that really ran, counted once, and nothing that follows from a value."""
 
+import re
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +126,13 @@ def test_it_is_served_on_loopback_and_a_taken_port_is_survived(four, caplog):
         assert read(answer.read().decode())["fourfold_party_aborts_total", "timeout"] == 1
     exporter.serve(config)
     assert "no metrics on" in caplog.text
+
+
+def test_the_page_on_monitoring_names_every_metric_and_no_other(four):
+    four.ask(four.world.order(micro_epsilon=1000))
+    page = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    part = page.partition("## Metrics of a party")[2].partition("## Alerts")[0]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(exporter.Figures(four.parties[0].config))
+    shown = re.findall(r"# TYPE (fourfold_\w+)", generate_latest(registry).decode())
+    assert set(re.findall(r"`(fourfold_\w+)`", part)) == set(shown)
