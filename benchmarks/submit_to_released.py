@@ -6,8 +6,8 @@ Prints for each stage the median over the runs, in milliseconds, from the portal
     approve     POST approve/: budget reserved, order signed                  (as the operator waits)
     dispatch    approved until the attempt was made and the parties told
     start       until the first party said that it had begun: Celery, order, checks
-    read        the parties' stages, of the slowest party: stored columns,
-    handshake   agreement on keys and terms,
+    handshake   the parties' stages, of the slowest party: agreement on keys and terms,
+    read        stored columns,
     rounds      the plan,
     release     READY and opening
     reports     what is left until the last party's signed answer was in: sending, starting late
@@ -37,19 +37,8 @@ sys.path[:0] = [str(ROOT)]
 from tests.end_to_end.conftest import codebook
 from tests.end_to_end.running import Running, four_free_ports, run, writers
 
-STAGES = (
-    "submit",
-    "approve",
-    "dispatch",
-    "start",
-    "read",
-    "handshake",
-    "rounds",
-    "release",
-    "reports",
-    "released",
-)
-PARTY_STAGES = ("read", "handshake", "rounds", "release")
+PARTY_STAGES = ("handshake", "read", "rounds", "release")
+STAGES = ("submit", "approve", "dispatch", "start", *PARTY_STAGES, "reports", "released")
 
 
 def moment(text: str) -> float:

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS totals (
 
 @dataclass
 class Watch:
-    """Times the stages of one attempt; what it does not come to is not counted."""
+    """Times the stages of one attempt, as its first driver passes them; what it does not come to is not counted."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     channel: Any = None  # of the session, once there is one: counts rounds and bytes
