@@ -24,7 +24,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from analytics.query.model import digest
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.store import Store
-from workers import report
+from workers import metrics, report
 from workers.alarm import Connect, Place, give_up
 from workers.config import Config
 from workers.crew import Desk, assist
@@ -98,6 +98,7 @@ class Party:
         log.log(logging.INFO if again else logging.WARNING, "party %d: query %s attempt %d refused, %s: %s",
                 self.config.party, query, attempt, refused.code, refused)  # fmt: skip
         if not again:
+            metrics.count(self.config, refused.code, metrics.Watch())
             said = report.refusal(self.config.party, query, attempt, _hash(envelope), refused.code)
             self._post(said)
             self._tell_others(envelope, attempt)
@@ -135,9 +136,11 @@ class Party:
             code = _code(error)
             _log_failure(self.config.party, order.query, number, code, error)
             joint.drop()
+            metrics.count(self.config, code, joint.watch)
             self._abort(mandate, code)
             self._abandon(joint)
             return code
+        metrics.count(self.config, metrics.ANSWERED, joint.watch)
         self._answer(mandate, answer)
         joint.settle()
         joint.sweep()

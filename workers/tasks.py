@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from celery import group
+from celery import current_task, group
 
+from analytics import logs
 from mpcnode.store import Store
 from workers import config, ingest, keys
 from workers.app import HELPERS, app
@@ -36,7 +37,7 @@ def run(query: str, attempt: int) -> None:
     if not (_matches(_QUERY, query) and type(attempt) is int):
         log.warning("a run task is no hint of ours")
         return
-    with party() as mine:
+    with _named(query=query, attempt=attempt), party() as mine:
         outcome = mine.run(query, attempt)
         log.info("party %d: query %s attempt %d: %s", mine.config.party, query, attempt, outcome)
 
@@ -47,7 +48,7 @@ def assist(query: str, attempt: int, block: int) -> None:
     if not (_matches(_QUERY, query) and type(attempt) is int and type(block) is int):
         log.warning("an assist task is no hint of ours")
         return
-    with party() as mine:
+    with _named(query=query, attempt=attempt), party() as mine:
         outcome = mine.assist(query, attempt, block)
         log.info("party %d: query %s attempt %d driver %d: %s",
                  mine.config.party, query, attempt, block, outcome)  # fmt: skip
@@ -64,7 +65,7 @@ def take(dataset: str) -> None:
     if not _matches(_DATASET, dataset):
         log.warning("an ingest task is no hint of ours")
         return
-    with party() as mine:
+    with _named(dataset=dataset), party() as mine:
         try:
             ingest.ingest(
                 dataset,
@@ -76,6 +77,11 @@ def take(dataset: str) -> None:
             )
         except PortalUnreachable as gone:
             log.warning("party %d: dataset %s waits: %s", mine.config.party, dataset, gone)
+
+
+def _named(**ids: str | int) -> AbstractContextManager[None]:
+    """Lines of this task name what it is about; the task's id is that of its requests to the portal."""
+    return logs.bound(request=logs.request_id(current_task.request.id or ""), **ids)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.redis_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 120.0
@@ -193,3 +196,16 @@ def left_behind(var: Path, within: float = 3.0) -> list[tuple[int, Path]]:
     while (left := list(writers(var))) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
+
+
+def four_free_ports() -> int:
+    """The first of four ports in a row that nobody listens on."""
+    while True:
+        first = min(free_port(), 60000)
+        try:
+            sockets = [socket.create_server(("127.0.0.1", first + n)) for n in range(4)]
+        except OSError:
+            continue
+        for taken in sockets:
+            taken.close()
+        return first

@@ -13,6 +13,7 @@ from portal.operations import pauses
 from portal.operations.models import Pause
 from portal.queries.models import Query, QueryEvent, Report, Result, WaitingQuery
 from portal.registry.models import Dataset, PartyState
+from portal.webhooks.models import Delivery, Webhook
 
 from . import factories
 
@@ -30,6 +31,7 @@ READ_ONLY = [
     PartyState,
     Pause,
 ]
+READ_ONLY += [Webhook, Delivery]  # which an operator may disable
 WAITING = "/admin/queries/waitingquery/"
 
 
@@ -158,6 +160,7 @@ def test_a_superuser_who_is_no_operator_decides_nothing():
 @pytest.mark.parametrize("name", ["operator", "superuser"])
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda m: m.__name__)
 def test_the_past_is_read_and_never_edited(name, model, crew):
+    factories.webhook()
     query = factories.released(crew)
     crew[0].post(crew[0].signed("heartbeat", code_version="1", ledger={"length": 0, "head": ""}, busy=False))
     if model is WaitingQuery:

@@ -22,6 +22,8 @@ from portal.registry.actions import DatasetConflict
 from portal.registry.bundles import ChunkRefused
 from portal.registry.manifests import ManifestRefused
 from portal.registry.parties import PartiesUnknown
+from portal.webhooks.actions import WebhookRefused
+from portal.webhooks.addresses import AddressRefused
 
 log = logging.getLogger("portal.api")
 
@@ -33,6 +35,8 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ManifestRefused, 400),
     (ReportRefused, 400),
     (ReasonNeeded, 400),
+    (WebhookRefused, 400),
+    (AddressRefused, 400),
     (NotAllowed, 403),
     (BudgetExhausted, 409),
     (IllegalMove, 409),

@@ -17,6 +17,8 @@ from portal.queries.compiling import LONGEST_PROGRAM
 from portal.queries.models import Mode, Query, QueryEvent
 from portal.registry import bundles
 from portal.registry.models import Dataset, Receipt
+from portal.webhooks.models import Delivery, Webhook
+from portal.webhooks.models import Event as WebhookEvent
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
@@ -378,3 +380,39 @@ class MeSerializer(serializers.Serializer):
     username = serializers.CharField()
     role = serializers.ChoiceField(choices=Role.choices)
     organisation = serializers.CharField(allow_null=True)
+
+
+class NewWebhookSerializer(serializers.Serializer):
+    """Where to, and of what; without events, of all that your role may hear."""
+
+    url = serializers.CharField(max_length=500)
+    events = serializers.ListField(
+        child=serializers.ChoiceField(choices=WebhookEvent.choices), required=False, default=list
+    )
+
+
+class WebhookSerializer(serializers.ModelSerializer):
+    """A webhook, without its secret."""
+
+    class Meta:
+        model = Webhook
+        fields = ["id", "url", "events", "enabled", "failures", "created"]
+        read_only_fields = fields
+
+
+class WebhookWithSecretSerializer(WebhookSerializer):
+    """The secret is shown when the webhook is made, and never again."""
+
+    secret = serializers.CharField(read_only=True)
+
+    class Meta(WebhookSerializer.Meta):
+        fields = [*WebhookSerializer.Meta.fields, "secret"]
+
+
+class DeliverySerializer(serializers.ModelSerializer):
+    """One event on its way; `outcome` is the status of the last try, or why there was none."""
+
+    class Meta:
+        model = Delivery
+        fields = ["id", "event", "state", "tries", "outcome", "due", "created", "ended_at"]
+        read_only_fields = fields

@@ -18,6 +18,7 @@ from analytics.query.model import canonical
 from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
 from portal.accounts.models import Role, User
+from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.keys import portal_sign
@@ -29,6 +30,7 @@ from portal.registry.facts import facts
 from portal.registry.models import Dataset, DatasetState
 
 LONGEST_REASON = 4096
+OVER_BUDGET = "budget refused"  # in the audit trail
 
 
 class NotAllowed(Exception):
@@ -86,7 +88,20 @@ def approve(*, query: Query, by: User, reason: str = "") -> None:
     Raises  NotAllowed unless `by` is an operator and not the asker; IllegalMove; BudgetExhausted.
     """
     _must_decide(query, by)
-    reason = reason.strip()[:LONGEST_REASON]
+    try:
+        _approve(query, by, reason.strip()[:LONGEST_REASON])
+    except budgets.BudgetExhausted as exhausted:
+        # After the transaction, whose rows are gone: that it was tried is kept.
+        record(
+            OVER_BUDGET,
+            by=by.username,
+            subject=f"query {query.pk}",
+            detail={"dataset": exhausted.dataset, "asked": exhausted.asked, "left": exhausted.left},
+        )
+        raise
+
+
+def _approve(query: Query, by: User, reason: str) -> None:
     with transaction.atomic():
         query = _locked(query)
         if earlier := release.stored_answer(query):

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from analytics import logs
 from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical, digest
 from portal.audit.actions import record
@@ -163,6 +164,7 @@ def accept(posted: Posted) -> bool:
 
 def _on_attempt(posted: Posted) -> bool:
     report = posted.report
+    logs.bind(query=report["query"], attempt=report["attempt"])
     query = Query.objects.select_related("order").filter(pk=report["query"]).first()
     attempt = query.attempts.filter(number=report["attempt"]).first() if query else None
     if query is None or attempt is None:

@@ -12,12 +12,16 @@ from analytics.query.schema import canonical_codebook, parse_codebook
 from portal.accounts.models import User
 from portal.audit.actions import record
 from portal.budgets.models import Account
+from portal.dispatch import wake
 from portal.keys import portal_public
 from portal.operations import health
 from portal.registry import bundles, manifests, parties
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
+from portal.webhooks import actions as webhooks
+from portal.webhooks.models import Event
 
 MOST_RESTARTS = 3
+UPLOADED = "dataset uploaded"  # in the audit trail
 
 
 class DatasetConflict(Exception):
@@ -93,7 +97,8 @@ def finish_upload(*, dataset: Dataset, by: User) -> None:
         if Dataset.objects.filter(pk=dataset.pk, state=DatasetState.UPLOADING).update(
             state=DatasetState.CHECKING
         ):
-            _note("dataset uploaded", dataset, by.username)
+            _note(UPLOADED, dataset, by.username)
+            transaction.on_commit(wake)
     dataset.refresh_from_db()
 
 
@@ -132,6 +137,12 @@ def receive(*, dataset: Dataset, party: int, report: dict[str, Any], signature: 
                     state=DatasetState.READY, ready_at=timezone.now()
                 )
                 _note("dataset ready", dataset, "parties")
+                webhooks.announce_dataset(
+                    Event.DATASET_READY,
+                    dataset=dataset.pk,
+                    organisation=dataset.provider_id,
+                    state=DatasetState.READY,
+                )
     return True
 
 
