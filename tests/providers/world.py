@@ -146,7 +146,13 @@ class FakePortal:
         if known and known["state"] not in ("UPLOADING", "REJECTED"):
             return problem(409, "manifest_differs")
         self.chunks = {place: content for place, content in self.chunks.items() if place[0] != dataset}
-        self.datasets[dataset] = {"manifest": manifest, "state": "UPLOADING", "receipts": [], "polls": 0}
+        self.datasets[dataset] = {
+            "manifest": manifest,
+            "signature": body["signature"],
+            "state": "UPLOADING",
+            "receipts": [],
+            "polls": 0,
+        }
         return httpx.Response(201, json={"id": dataset, "state": "UPLOADING"})
 
     def put(self, place: tuple[str, int, int], content: bytes) -> httpx.Response:
