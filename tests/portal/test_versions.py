@@ -308,6 +308,17 @@ class TestAQuestionOnAnOldVersion:
         assert (failed.state, failed.code) == ("ABORTED", "superseded")
         assert account(one) == (10_000_000, 1_000_000, 0)
 
+    def test_gets_no_second_attempt_while_parties_look_at_the_next_version(self, provider, crew, key, one):
+        query, _ = factories.running(one)
+        for party in crew:
+            party.post(party.word("abort", query, code="timeout", ready=False))
+            beat = {"code_version": "1", "ledger": {"length": 0, "head": ""}, "busy": False}
+            party.post(party.signed("heartbeat", **beat))
+        two = sent(provider, following(key, one))
+        assert attempts.begin_next(query, timezone.now()) is None
+        crew[0].post(receipt(crew[0], two.pk, "complaint", code="commitment"))
+        assert attempts.begin_next(query, timezone.now()).number == 2
+
     def test_is_not_approved_any_more(self, as_, one):
         query = factories.query(one)
         Dataset.objects.filter(pk=one.pk).update(state="SUPERSEDED")

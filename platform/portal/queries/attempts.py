@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from portal.audit.actions import record
@@ -70,7 +71,7 @@ def begin_next(query: Query, now: datetime) -> Attempt | None:
         # Cancelled in this moment: then no attempt follows.
         if not Query.objects.select_for_update().filter(pk=query.pk, state=State.RUNNING).exists():
             return None
-        if _superseded(query):
+        if _superseded(query) or _exchanged().filter(query=query.pk).exists():
             return None
         return Attempt.objects.create(query=query, number=last.number + 1)
 
@@ -91,6 +92,12 @@ def end_superseded() -> None:
     for query in old.filter(state=State.APPROVED):
         with suppress(IllegalMove):
             begin(query)
+
+
+def _exchanged() -> QuerySet[QueryDataset]:
+    """The tables of queries of which parties look at a new version now: each already answers on that alone."""
+    coming = Dataset.objects.filter(state=DatasetState.CHECKING, version__gt=1)
+    return QueryDataset.objects.filter(dataset__chain__in=coming.values("chain"))
 
 
 def _superseded(query: Query) -> bool:
@@ -198,9 +205,7 @@ def late(attempt: Attempt, report: Report) -> None:
 
 def waiting() -> Query | None:
     """The APPROVED query that has waited longest; not one whose table parties exchange for a new version now."""
-    exchanged = Dataset.objects.filter(state=DatasetState.CHECKING, version__gt=1)
-    held = QueryDataset.objects.filter(dataset__chain__in=exchanged.values("chain"))
-    approved = Query.objects.filter(state=State.APPROVED).exclude(pk__in=held.values("query"))
+    approved = Query.objects.filter(state=State.APPROVED).exclude(pk__in=_exchanged().values("query"))
     return approved.order_by("approved_at", "pk").first()
 
 
