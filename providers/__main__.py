@@ -143,6 +143,7 @@ def send(options: argparse.Namespace) -> int:
         )
         if options.new_version_of is None:
             dataset = prepare()
+            versions.warn_of_a_second_budget(portal, dataset, say)
         else:
             before = versions.predecessor(portal, options.new_version_of, public_hex(key))
             dataset = versions.following(

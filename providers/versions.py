@@ -93,6 +93,23 @@ def following(
     return dataset
 
 
+def warn_of_a_second_budget(portal: Portal, dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Say which tables of ours with the same columns answer already, if this one would begin a chain beside them.
+
+    Nobody but the provider knows whether the patients are the same: if they are, two chains are two budgets.
+    """
+    if portal.dataset(dataset.id) is not None:
+        return
+    columns = [field["name"] for field in dataset.codebook["fields"]]
+    for other in portal.pages("api/datasets/"):
+        if other.get("state") == "READY" and other.get("columns") == columns:
+            say(
+                f"warning: dataset {other.get('id')} has the same columns. If this is a newer table of the same"
+                f" patients, it is --new-version-of {other.get('id')}: as a dataset of its own it has a budget"
+                " of its own, and what both tell about a patient adds up"
+            )
+
+
 def predecessor(portal: Portal, dataset: str, provider_key: str) -> Predecessor:
     """The manifest of `dataset` as the portal shows it, signed by our key (hex).
 

@@ -83,6 +83,18 @@ def test_a_superseded_table_that_is_sent_again_says_what_superseded_it(study, po
     assert captured.out.strip() == sent and f"superseded by {'e' * 32}" in captured.err
 
 
+def test_a_new_chain_beside_one_with_the_same_columns_is_warned_of(study, portal, capsys, sent):
+    assert send(study, "good.csv") == 0
+    assert "warning" not in capsys.readouterr().err
+    assert send(study, "edited.csv") == 0
+    captured = capsys.readouterr()
+    assert f"--new-version-of {sent}" in captured.err and captured.out.strip() != sent
+    fewer = {**CODEBOOK, "fields": CODEBOOK["fields"][:2]}
+    Path(study["C.json"]).write_text(json.dumps(fewer))
+    assert send(study, "good.csv") == 0
+    assert "budget of its own" not in capsys.readouterr().err
+
+
 def test_a_larger_total_is_refused_before_anything_is_sent(study, portal, capsys, sent):
     book(study, epsilon=2.6)
     portal.seen.clear()

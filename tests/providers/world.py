@@ -127,6 +127,9 @@ class FakePortal:
             return httpx.Response(200, json=self.world.access())
         if (request.method, path) == ("POST", "/api/datasets/"):
             return self.create(json.loads(request.content))
+        if path == "/api/datasets/":
+            results = [{"id": dataset, **known} for dataset, known in self.datasets.items()]
+            return httpx.Response(200, json={"results": results, "next": None})
         if found := re.fullmatch(r"/api/datasets/([0-9a-f]{32})/", path):
             return self.show(found[1])
         if found := re.fullmatch(r"/api/datasets/([0-9a-f]{32})/complete/", path):
@@ -149,6 +152,7 @@ class FakePortal:
         self.datasets[dataset] = {
             "manifest": manifest,
             "signature": body["signature"],
+            "columns": [field["name"] for field in body["codebook"]["fields"]],
             "state": "UPLOADING",
             "receipts": [],
             "polls": 0,
