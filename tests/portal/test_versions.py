@@ -386,3 +386,19 @@ def test_tables_of_before_become_the_first_of_their_chains(unguarded):
         MigrationExecutor(connection).migrate(leaves)
     found = {(d.pk, d.chain, d.version) for d in Dataset.objects.all()}
     assert found == {(f"{n:032x}", f"{n:032x}", 1) for n in range(2)}
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        "version=1e30",
+        "version=-1",
+        "version=nan",
+        "chain=%00",
+        "chain=x",
+        "version=9" + "9" * 40,
+    ],
+)
+def test_a_filter_that_fits_nothing_finds_nothing_or_is_refused(as_, one, filters):
+    answer = as_("analyst").get(f"datasets/?{filters}")
+    assert answer.status_code == 400 or answer.json()["count"] == 0

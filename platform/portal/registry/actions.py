@@ -71,7 +71,6 @@ def announce(*, by: User, manifest: Any, signature: str, codebook: Any) -> tuple
                     pk=manifest["dataset"],
                     provider=by.organisation,
                     uploaded_by=by.username,
-                    mode=before.mode if before else "",
                     **fields,
                 )
         except IntegrityError:
