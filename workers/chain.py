@@ -18,6 +18,9 @@ Public: all of it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from mpcnode.errors import StoreError
 from mpcnode.store import Store
 from workers.errors import BundleRejected
 from workers.ledger import Ledger, Version
@@ -77,9 +80,10 @@ def follow(manifest: Manifest, store: Store, ledger: Ledger) -> None:
         check(manifest, known)
         if not ledger.follow(_version(manifest), after=known):
             raise BundleRejected("conflict", "another version of this chain arrived at the same time")
-    for dataset in store.list():
-        if dataset != manifest.dataset and stored(dataset, store).chain == manifest.chain:
-            store.destroy(dataset)
+    for dataset in store.list() if manifest.version > 1 else []:
+        with suppress(StoreError, BundleRejected):  # a damaged dataset of somebody else stops no version
+            if dataset != manifest.dataset and stored(dataset, store).chain == manifest.chain:
+                store.destroy(dataset)
 
 
 def _version(manifest: Manifest, *, used: bool = False) -> Version:

@@ -63,6 +63,13 @@ def test_every_party_takes_the_next_version_and_keeps_no_share_of_the_one_before
     assert served(world, three) == ["stored"] * 4
 
 
+def test_a_damaged_dataset_of_another_chain_stops_no_version(world):
+    one, other = first(world), first(world, codebook(title="Another"))
+    for party in world.parties:
+        (party.store.folder_of(other.id) / "meta").write_bytes(b"damaged")
+    assert served(world, world.successor(one)) == ["stored"] * 4
+
+
 def test_what_was_spent_on_one_version_is_spent_on_the_next(world):
     one = first(world)
     spends(world, one, 1, micro=3_000_000)
