@@ -7,7 +7,11 @@ newest one of its chain (`workers.chain`).
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from analytics.query.model import digest
@@ -63,8 +67,10 @@ def _take(
 ) -> str:
     stored = chain.stored(dataset_id, store) if store.has(dataset_id) else None
     if stored is not None and stored.hash == manifest_hash:
-        chain.follow(stored, store, ledger)
-        return "known"
+        with _alone(config):
+            if store.has(dataset_id):  # still: another version may have replaced it
+                chain.follow(stored, store, ledger)
+                return "known"
     checked = bundle.check_served(served, dataset_id, config)
     manifest = checked.manifest
     if stored is not None and (stored.chain, stored.version) != (manifest.chain, manifest.version):
@@ -74,14 +80,31 @@ def _take(
         raise BundleRejected("party_set", "party.json names other keys for this party than it has")
     chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
     opened = bundle.open_bundle(checked, chunks, config, keys)
-    store.destroy(dataset_id)  # under another manifest, which `check` lets go
-    store.put(dataset_id, checked.meta(), checked.layout, opened.components)
-    try:
-        chain.follow(manifest, store, ledger)
-    except BundleRejected:
-        store.destroy(dataset_id)
-        raise
+    with _alone(config):
+        # Again: another version may have arrived while the bundle was opened.
+        chain.check(manifest, chain.newest(manifest.chain, store, ledger))
+        store.destroy(dataset_id)  # under another manifest, which `check` lets go
+        store.put(dataset_id, checked.meta(), checked.layout, opened.components)
+        try:
+            chain.follow(manifest, store, ledger)
+        except BundleRejected:
+            store.destroy(dataset_id)
+            raise
     return "stored"
+
+
+@contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """One dataset at a time is stored and followed: who erases older versions must not meet one half in.
+
+    The kernel drops the lock of a killed process.
+    """
+    descriptor = os.open(config.folder / "ingest.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _hash(manifest: Any) -> str:
