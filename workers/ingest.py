@@ -1,18 +1,23 @@
 """From "there is a dataset for you" to a signed receipt, or a signed complaint and nothing kept.
 
 Repeating it is harmless: a dataset that is stored already gets its receipt again. A manifest that its provider
-signed anew for the same dataset replaces the old one only while nothing was ever charged to it.
+signed anew for the same dataset replaces the old one only while nobody asked about it; a new version follows the
+newest one of its chain (`workers.chain`).
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from analytics.query.model import digest
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
-from workers import bundle, report
+from workers import bundle, chain, report
 from workers.config import Config
 from workers.errors import BundleRejected
 from workers.keys import Keys
@@ -60,19 +65,46 @@ def _take(
     ledger: Ledger,
     portal: Portal,
 ) -> str:
-    if store.has(dataset_id) and digest(store.meta(dataset_id)["manifest"]) == manifest_hash:
-        return "known"
+    stored = chain.stored(dataset_id, store) if store.has(dataset_id) else None
+    if stored is not None and stored.hash == manifest_hash:
+        with _alone(config):
+            if store.has(dataset_id):  # still: another version may have replaced it
+                chain.follow(stored, store, ledger)
+                return "known"
     checked = bundle.check_served(served, dataset_id, config)
+    manifest = checked.manifest
+    if stored is not None and (stored.chain, stored.version) != (manifest.chain, manifest.version):
+        raise BundleRejected("conflict", "another chain's dataset, or another version, has this id")
+    chain.check(manifest, chain.newest(manifest.chain, store, ledger))
     if (keys.seal_hex, keys.sign_hex) != (config.me.seal, config.me.sign):
         raise BundleRejected("party_set", "party.json names other keys for this party than it has")
     chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
     opened = bundle.open_bundle(checked, chunks, config, keys)
-    if store.has(dataset_id):
-        if ledger.balance(dataset_id) is not None:
-            raise BundleRejected("conflict", "another manifest of this dataset was charged already")
-        store.destroy(dataset_id)
-    store.put(dataset_id, checked.meta(), checked.layout, opened.components)
+    with _alone(config):
+        # Again: another version may have arrived while the bundle was opened.
+        chain.check(manifest, chain.newest(manifest.chain, store, ledger))
+        store.destroy(dataset_id)  # under another manifest, which `check` lets go
+        store.put(dataset_id, checked.meta(), checked.layout, opened.components)
+        try:
+            chain.follow(manifest, store, ledger)
+        except BundleRejected:
+            store.destroy(dataset_id)
+            raise
     return "stored"
+
+
+@contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """One dataset at a time is stored and followed: who erases older versions must not meet one half in.
+
+    The kernel drops the lock of a killed process.
+    """
+    descriptor = os.open(config.folder / "ingest.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _hash(manifest: Any) -> str:

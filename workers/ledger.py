@@ -1,8 +1,8 @@
 """The party's own privacy ledger: what it reserved, spent and took back, in lines that only grow.
 
-One SQLite file holds three things that must agree, so every change is one transaction synced to disk: the
-lines (hash-chained, never changed), what they add up to per dataset chain, and the attempts this party has
-accepted. A debit goes RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back
+One SQLite file holds four things that must agree, so every change is one transaction synced to disk: the
+lines (hash-chained, never changed), what they add up to per dataset chain, the chain's versions (the newest
+alone answers, and none brings a fresh budget), and the attempts this party has accepted. A debit goes RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back
 from SPENT it comes only with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The
 heads of the peers' ledgers are kept too: a peer that shows an older ledger than before is refused.
 """
@@ -26,6 +26,7 @@ from workers.errors import (
     LedgerUnusable,
     ModeFixed,
     PeerRolledBack,
+    Superseded,
 )
 
 GENESIS = "0" * 64
@@ -48,6 +49,18 @@ CREATE TABLE IF NOT EXISTS chains (
     mode TEXT CHECK (mode IN ('dp', 'exact')),               -- NULL until an order ran
     held INTEGER NOT NULL DEFAULT 0 CHECK (held BETWEEN 0 AND cap)  -- reserved and spent
 ) STRICT;
+CREATE TABLE IF NOT EXISTS versions (
+    chain TEXT NOT NULL, version INTEGER NOT NULL CHECK (version >= 1), dataset TEXT NOT NULL UNIQUE,
+    manifest_hash TEXT NOT NULL, previous TEXT NOT NULL, provider_key TEXT NOT NULL, cap INTEGER NOT NULL,
+    used INTEGER NOT NULL,                                   -- an order on it was accepted
+    PRIMARY KEY (chain, version)
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS versions_never_go BEFORE DELETE ON versions
+    BEGIN SELECT RAISE(ABORT, 'a version of a chain is never forgotten'); END;
+CREATE TRIGGER IF NOT EXISTS versions_stay_once_used BEFORE UPDATE ON versions
+    WHEN old.used AND (new.used, new.dataset, new.manifest_hash, new.cap)
+        IS NOT (old.used, old.dataset, old.manifest_hash, old.cap)
+    BEGIN SELECT RAISE(ABORT, 'a version that was asked about is never replaced'); END;
 CREATE TABLE IF NOT EXISTS debits (
     dataset TEXT NOT NULL REFERENCES chains, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
     mode TEXT NOT NULL, micro_epsilon INTEGER NOT NULL,
@@ -71,11 +84,34 @@ CREATE TABLE IF NOT EXISTS peers (
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """What one attempt costs one dataset chain, and the cap its signed manifest sets; micro-epsilon."""
+    """What one attempt costs one dataset chain, and the cap its signed manifest sets; micro-epsilon.
+
+    chain  None: the dataset is the first version, and its id is the chain's
+    """
 
     dataset: str
     micro_epsilon: int
     cap: int
+    chain: str | None = None
+
+    @property
+    def account(self) -> str:
+        """What the ledger charges: the chain, whichever version was asked about."""
+        return self.chain or self.dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One version of a chain as this party took it; `previous` is "" for the first, `cap` micro-epsilon."""
+
+    chain: str
+    version: int
+    dataset: str
+    manifest_hash: str
+    previous: str
+    provider_key: str
+    cap: int
+    used: bool = False  # an order on it was accepted here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +153,14 @@ class Ledger:
         """Accept an attempt and reserve its charges, all or nothing.
 
         Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
+                Superseded: a dataset is not the newest version of its chain here;
                 ModeFixed: a chain runs, or is about to run, in the other mode; BudgetExhausted.
         """
         with self._transaction() as db:
             self._accept(db, nonce, attempt, query, order_hash)
             for charge in charges:
                 self._hold(db, charge, mode)
-                row = (charge.dataset, nonce, attempt, mode, charge.micro_epsilon)
+                row = (charge.account, nonce, attempt, mode, charge.micro_epsilon)
                 db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'RESERVED')", row)
                 self._append(db, "RESERVED", *row)
 
@@ -231,6 +268,45 @@ class Ledger:
                 if state == "SPENT":
                     self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
 
+    # -- versions of a chain -------------------------------------------------------------------------------
+
+    def newest(self, chain: str) -> Version | None:
+        """The newest version of a chain that this party took; None if it took none."""
+        with self._connection() as db:
+            return self._newest(db, chain)
+
+    def superseding(self, dataset: str) -> Version | None:
+        """The newest version of a dataset's chain, if that is another than this dataset."""
+        with self._connection() as db:
+            row = db.execute("SELECT chain FROM versions WHERE dataset = ?", (dataset,)).fetchone()
+            found = None if row is None else self._newest(db, row[0])
+            return None if found is None or found.dataset == dataset else found
+
+    def follow(self, version: Version, *, after: Version | None) -> bool:
+        """Take a version if `after` is still the newest of its chain, and its id no other version's.
+
+        The same number as `after` replaces it, which must not be used. What may follow what is decided by
+        `workers.chain`; here two that arrive together are told apart.
+        """
+        with self._transaction() as db:
+            taken = db.execute(
+                "SELECT 1 FROM versions WHERE dataset = ? AND (chain, version) != (?, ?)",
+                (version.dataset, version.chain, version.version),
+            ).fetchone()
+            if taken is not None or self._newest(db, version.chain) != after:
+                return False
+            if after is not None and after.version == version.version:
+                db.execute(
+                    "UPDATE versions SET dataset = ?, manifest_hash = ?, previous = ?, cap = ?"
+                    " WHERE chain = ? AND version = ?",
+                    (version.dataset, version.manifest_hash, version.previous, version.cap,
+                     version.chain, version.version),
+                )  # fmt: skip
+            else:
+                row = tuple(vars(version).values())
+                db.execute(f"INSERT INTO versions VALUES ({', '.join('?' * len(row))})", row)
+            return True
+
     # -- what others may ask -------------------------------------------------------------------------------
 
     def head(self) -> tuple[int, str]:
@@ -246,21 +322,23 @@ class Ledger:
             row = db.execute("SELECT hash FROM lines WHERE number = ?", (length,)).fetchone()
             return row is not None and row[0] == head
 
-    def balance(self, dataset: str) -> Balance | None:
-        """What the dataset's chain has reserved and spent here; None if it was never charged."""
+    def balance(self, chain: str) -> Balance | None:
+        """What a chain has reserved and spent here, over all its versions; None if it was never charged."""
         with self._connection() as db:
-            chain = db.execute("SELECT cap, mode FROM chains WHERE dataset = ?", (dataset,)).fetchone()
-            if chain is None:
+            account = db.execute("SELECT cap, mode FROM chains WHERE dataset = ?", (chain,)).fetchone()
+            if account is None:
                 return None
+            newest = self._newest(db, chain)
             sums = dict(
                 db.execute(
                     "SELECT state, sum(micro_epsilon) FROM debits WHERE dataset = ? GROUP BY state",
-                    (dataset,),
+                    (chain,),
                 ).fetchall()
             )
             return Balance(
-                cap=chain[0], mode=chain[1], reserved=sums.get("RESERVED", 0), spent=sums.get("SPENT", 0)
-            )
+                cap=account[0] if newest is None else newest.cap, mode=account[1],
+                reserved=sums.get("RESERVED", 0), spent=sums.get("SPENT", 0),
+            )  # fmt: skip
 
     def attempt(self, nonce: str, attempt: int) -> dict[str, Any] | None:
         """The record of one accepted attempt: state, outcome, session, opened, abandoned."""
@@ -361,26 +439,38 @@ class Ledger:
         )
 
     @staticmethod
-    def _hold(db: sqlite3.Connection, charge: Charge, mode: str) -> None:
+    def _newest(db: sqlite3.Connection, chain: str) -> Version | None:
+        row = db.execute(
+            "SELECT * FROM versions WHERE chain = ? ORDER BY version DESC LIMIT 1", (chain,)
+        ).fetchone()
+        return None if row is None else Version(**{**dict(row), "used": bool(row["used"])})
+
+    def _hold(self, db: sqlite3.Connection, charge: Charge, mode: str) -> None:
         if charge.micro_epsilon < 0 or (mode == "exact") != (charge.micro_epsilon == 0):
             raise LedgerError("a debit is positive in dp mode and 0 in exact mode")
-        db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (charge.dataset, charge.cap))
+        chain, newest = charge.account, self._newest(db, charge.account)
+        if newest is None and charge.chain not in (None, charge.dataset):
+            raise LedgerError(
+                f"dataset {charge.dataset} is a later version of a chain that is not known here"
+            )
+        if newest is not None and newest.dataset != charge.dataset:
+            raise Superseded(dataset=charge.dataset, newest=newest.dataset, version=newest.version)
+        db.execute("UPDATE versions SET used = 1 WHERE chain = ? AND dataset = ?", (chain, charge.dataset))
+        db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (chain, charge.cap))
         cap, held, fixed = db.execute(
-            "SELECT cap, held, mode FROM chains WHERE dataset = ?", (charge.dataset,)
+            "SELECT cap, held, mode FROM chains WHERE dataset = ?", (chain,)
         ).fetchone()
-        if cap != charge.cap:
-            raise LedgerError("the dataset's cap is not the one this ledger began with")
+        if charge.cap > cap:
+            raise LedgerError("the dataset's cap is above the one this ledger began with")
         other = db.execute(
             "SELECT mode FROM debits WHERE dataset = ? AND state = 'RESERVED' AND mode != ?",
-            (charge.dataset, mode),
+            (chain, mode),
         ).fetchone()
         if fixed not in (None, mode) or other is not None:
             raise ModeFixed(fixed=fixed or other[0])
-        if held + charge.micro_epsilon > cap:
-            raise BudgetExhausted(asked=charge.micro_epsilon, left=cap - held)
-        db.execute(
-            "UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, charge.dataset)
-        )
+        if held + charge.micro_epsilon > charge.cap:
+            raise BudgetExhausted(asked=charge.micro_epsilon, left=max(0, charge.cap - held))
+        db.execute("UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, chain))
 
     def _close(self, db: sqlite3.Connection, nonce: str, attempt: int, outcome: str, answer: str) -> None:
         row = self._attempt(db, nonce, attempt)

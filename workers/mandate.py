@@ -9,6 +9,7 @@
     other_query           the order is the one the task named
     too_many_attempts     the attempt is one of those the order allows
     not_yet_valid, order_expired         by this party's clock, a minute's slack
+    superseded            every dataset is the newest version of its chain that this party took
     unknown_dataset       every dataset is stored here
     other_manifest        ... with the manifest hash and version that the order names
     party_set, portal_key                each manifest names the pinned parties and the pinned portal
@@ -18,7 +19,7 @@
     policy ...            each provider's policy allows the plan (codes of `analytics.query.policy`)
     exact_off             exact answers only where this party's own configuration says so
     floor_cohort, floor_epsilon          this party's own floors (no epsilon floor in exact mode)
-    attempt_seen, chain_mode, budget_exhausted   the ledger, in the transaction that reserves
+    attempt_seen, superseded, chain_mode, budget_exhausted   the ledger, in the transaction that reserves
 
 Nothing unsigned is looked at before the signatures; nothing is computed before the last check. Public: all.
 """
@@ -40,7 +41,7 @@ from analytics.query.schema import parse_codebook
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
 from workers.config import Config
-from workers.errors import BundleRejected, LedgerError, Refused
+from workers.errors import BundleRejected, LedgerError, Refused, Superseded
 from workers.ledger import Charge, Ledger
 from workers.manifest import Manifest
 
@@ -88,6 +89,8 @@ def examine(
     check_query(order, query)
     check_attempt(order, attempt)
     check_time(order, yes, now)
+    for dataset in order.datasets:
+        check_newest(dataset, ledger)
     manifests = [check_dataset(dataset, store) for dataset in order.datasets]
     for manifest in manifests:
         check_world(manifest, config)
@@ -148,6 +151,13 @@ def check_time(order: Order, yes: Approval, now: int) -> None:
     begins = max(order.not_before, yes.time)
     _must(now >= begins - CLOCK_SLACK, "not_yet_valid", "the order is not valid yet")
     _must(now <= order.expires + CLOCK_SLACK, "order_expired", "the order has expired")
+
+
+def check_newest(dataset: OrderDataset, ledger: Ledger) -> None:
+    newest = ledger.superseding(dataset.id)
+    if newest is not None:
+        wrong = Superseded(dataset=dataset.id, newest=newest.dataset, version=newest.version)
+        raise Refused(wrong.code, str(wrong))
 
 
 def check_dataset(dataset: OrderDataset, store: Store) -> Manifest:
@@ -222,7 +232,7 @@ def check_floors(plan: Plan, config: Config) -> None:
 def reserve(order: Order, attempt: int, manifests: Sequence[Manifest], ledger: Ledger) -> None:
     """Accept the attempt and reserve its debit of every dataset, or nothing."""
     charges = [
-        Charge(dataset=m.dataset, micro_epsilon=order.micro_epsilon, cap=int(m.policy["micro_epsilon"]))
+        Charge(dataset=m.dataset, chain=m.chain, micro_epsilon=order.micro_epsilon, cap=m.cap)
         for m in manifests
     ]
     try:

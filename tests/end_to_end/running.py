@@ -96,19 +96,27 @@ class Running:
             trust_env=False,
         )
 
-    def upload(self, account: str, codebook: dict[str, Any], *files: Path) -> str:
+    def upload(
+        self, account: str, codebook: dict[str, Any], *files: Path, options: Sequence[str] = ()
+    ) -> str:
         """The id of the dataset that `python -m providers upload` prints."""
+        done = self.send(account, codebook, *files, options=options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def send(
+        self, account: str, codebook: dict[str, Any], *files: Path, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m providers upload`, however it ends."""
         self.var.joinpath("books").mkdir(exist_ok=True)
         book = self.var / "books" / f"{account}-{time.monotonic_ns()}.json"
         book.write_text(json.dumps(codebook))
-        done = run(
+        return run(
             ["-m", "providers", "upload", "--url", self.url, "--token", self.access["tokens"][account]]
             + ["--codebook", str(book), "--key", str(self.var / "hospitals" / account / "key.pem")]
-            + ["--parties", str(self.var / "access.json"), *map(str, files)],
+            + ["--parties", str(self.var / "access.json"), *options, *map(str, files)],
             root=self.root,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     def submit(self, program: Any, datasets: Sequence[str], *, epsilon: str = "4", mode: str = "dp") -> str:
         with self.client("analyst") as analyst:

@@ -76,6 +76,14 @@ def test_the_page_says_all_that_a_decision_needs(operator):
     assert "<b>how old?</b>" not in page
 
 
+def test_the_list_of_datasets_shows_each_one_s_chain_and_version(operator):
+    dataset = factories.dataset()
+    page = operator.get("/admin/registry/dataset/").content.decode()
+    assert 'class="field-chain"' in page and 'class="field-version"' in page and dataset.chain in page
+    shown = operator.get(f"/admin/registry/dataset/{dataset.pk}/change/").content.decode()
+    assert "Superseded by" in shown
+
+
 def test_the_page_needs_no_inline_style_or_script(operator):
     factories.query()
     answer = operator.get(WAITING)

@@ -208,10 +208,14 @@ def test_a_debit_that_does_not_fit_its_mode_is_refused(ledger, mode, micro):
         reserve(ledger, mode=mode, micro=micro)
 
 
-def test_another_cap_for_the_same_chain_is_refused(ledger):
+def test_a_higher_cap_for_the_same_chain_is_refused_and_a_lower_one_counts(ledger):
     reserve(ledger, 1)
-    with pytest.raises(LedgerError, match="cap is not the one"):
+    with pytest.raises(LedgerError, match="cap is above the one"):
         reserve(ledger, 2, cap=11)
+    with pytest.raises(BudgetExhausted) as refused:
+        reserve(ledger, 2, cap=5)
+    assert refused.value.left == 2
+    reserve(ledger, 2, cap=6)
 
 
 def test_attempts_of_a_killed_process_are_closed_and_only_what_was_not_spent_returns(ledger):

@@ -22,6 +22,7 @@ from portal.registry.actions import DatasetConflict
 from portal.registry.bundles import ChunkRefused
 from portal.registry.manifests import ManifestRefused
 from portal.registry.parties import PartiesUnknown
+from portal.registry.versions import Superseded, VersionRefused
 from portal.webhooks.actions import WebhookRefused
 from portal.webhooks.addresses import AddressRefused
 
@@ -41,6 +42,8 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (BudgetExhausted, 409),
     (IllegalMove, 409),
     (DatasetConflict, 409),
+    (VersionRefused, 409),
+    (Superseded, 409),
     (ReportConflict, 409),
     (ChunkRefused, 409),
     (PartiesUnknown, 503),

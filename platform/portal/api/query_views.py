@@ -24,6 +24,7 @@ from portal.queries import actions, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Query, State
 from portal.registry.models import Dataset, DatasetState
+from portal.registry.versions import must_answer
 
 RETRY_AFTER = "1"
 BODY_LIMIT = 512 * 1024  # 64 KiB of text, escaped
@@ -39,7 +40,9 @@ def _asked(request: Any) -> dict[str, Any]:
 
 
 def _datasets(user: Any, ids: list[str]) -> list[Dataset]:
-    found = {d.pk: d for d in visible_datasets(user).filter(pk__in=ids, state=DatasetState.READY)}
+    # Of an older version an answer may be stored; nothing else is answered on it.
+    asked = visible_datasets(user).filter(pk__in=ids, state__in=[DatasetState.READY, DatasetState.SUPERSEDED])
+    found = {d.pk: d for d in asked}
     absent = [i for i in ids if i not in found]
     if absent:
         raise ValidationError(
@@ -63,7 +66,9 @@ class Preview(APIView):
 
     def _shown(self, prepared: Prepared) -> dict[str, Any]:
         plan = prepared.plan
-        query = Query(plan_hash=plan.hash)
+        stored = release.stored_answer(Query(plan_hash=plan.hash)) is not None
+        if not stored:
+            must_answer(prepared.datasets)
         return {
             "program": prepared.program,
             "datasets": [d.pk for d in prepared.datasets],
@@ -71,7 +76,7 @@ class Preview(APIView):
             "mode": plan.mode,
             "plan": prepared.described(),
             "plan_hash": plan.hash,
-            "stored": release.stored_answer(query) is not None,
+            "stored": stored,
         }
 
 

@@ -188,6 +188,9 @@ class DatasetSerializer(serializers.ModelSerializer):
     """Public facts of a dataset. `capacity` is public; the number of patients is nowhere."""
 
     provider = serializers.CharField(source="provider.name", read_only=True)
+    superseded_by = serializers.CharField(
+        read_only=True, allow_null=True, help_text="the dataset to ask about instead"
+    )
     facts = serializers.SerializerMethodField()
     columns = serializers.SerializerMethodField()
 
@@ -198,7 +201,9 @@ class DatasetSerializer(serializers.ModelSerializer):
             "title",
             "provider",
             "state",
+            "chain",
             "version",
+            "superseded_by",
             "capacity",
             "mode",
             "columns",
@@ -278,7 +283,10 @@ class ManifestRequestSerializer(serializers.Serializer):
 
 
 class BudgetSerializer(serializers.ModelSerializer):
-    dataset = serializers.CharField(source="dataset_id")
+    """The account that all versions of a table share, under the id of the version that was asked for."""
+
+    dataset = serializers.SerializerMethodField(help_text="the version asked for, or the one that answers")
+    chain = serializers.CharField(source="dataset_id", help_text="id of the first version")
     total = serializers.SerializerMethodField()
     spent = serializers.SerializerMethodField()
     reserved = serializers.SerializerMethodField()
@@ -286,8 +294,11 @@ class BudgetSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Account
-        fields = ["dataset", "total", "spent", "reserved", "left"]
+        fields = ["dataset", "chain", "total", "spent", "reserved", "left"]
         read_only_fields = fields
+
+    def get_dataset(self, account: Account) -> str:
+        return str(self.context["shown"][account.pk])
 
     def get_total(self, account: Account) -> str:
         return decimal_text(account.total)

@@ -28,6 +28,7 @@ from portal.queries.models import Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
 from portal.registry.facts import facts
 from portal.registry.models import Dataset, DatasetState
+from portal.registry.versions import must_answer, superseded_text
 
 LONGEST_REASON = 4096
 OVER_BUDGET = "budget refused"  # in the audit trail
@@ -55,7 +56,7 @@ def submit(
 ) -> Query:
     """A new query; RELEASED at once, at no charge, when an identical plan was answered before.
 
-    Raises  as `compiling.prepare`.
+    Raises  as `compiling.prepare`; Superseded if a dataset is an older version and no answer is stored.
     """
     prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode)
     return keep(analyst=analyst, prepared=prepared)
@@ -79,6 +80,8 @@ def keep(*, analyst: User, prepared: Prepared) -> Query:
     note(query, was="", now=State.SUBMITTED, by=analyst.username)
     if earlier := release.stored_answer(query):
         release.release_stored(query, earlier)
+        return query
+    must_answer(prepared.datasets)
     return query
 
 
@@ -108,6 +111,8 @@ def _approve(query: Query, by: User, reason: str) -> None:
             release.release_stored(query, earlier)
             return
         datasets = list(query.datasets.order_by("pk"))
+        for old in (d for d in datasets if d.state == DatasetState.SUPERSEDED):
+            raise IllegalMove(superseded_text(old))
         gone = [d.pk for d in datasets if d.state != DatasetState.READY]
         if gone:
             raise IllegalMove(f"dataset {gone[0]} is no longer ready")
@@ -115,7 +120,7 @@ def _approve(query: Query, by: User, reason: str) -> None:
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
         _check_again(query, datasets)
-        covered = _reserve(query, [d.pk for d in datasets])
+        covered = _reserve(query, [d.chain for d in datasets])
         _sign(query, datasets, attempts=covered, by=by.username, reason=reason)
         move(
             query,
@@ -207,14 +212,14 @@ def _check_again(query: Query, datasets: list[Dataset]) -> None:
         raise IllegalMove(f"it can no longer be approved: {wrong}") from None
 
 
-def _reserve(query: Query, datasets: list[str]) -> int:
+def _reserve(query: Query, chains: list[str]) -> int:
     """Reserve as many attempts as the budgets cover, at most FOURFOLD_MAX_ATTEMPTS; how many that is."""
-    most = budgets.affordable_attempts(datasets, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
+    most = budgets.affordable_attempts(chains, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
     for number in range(max(1, most), 0, -1):
         try:
             with transaction.atomic():
                 budgets.reserve(
-                    query=query.pk, datasets=datasets, micro_epsilon=query.micro_epsilon, attempts=number
+                    query=query.pk, datasets=chains, micro_epsilon=query.micro_epsilon, attempts=number
                 )
             return number
         except budgets.BudgetExhausted:

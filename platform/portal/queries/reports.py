@@ -152,13 +152,17 @@ def accept(posted: Posted) -> bool:
         dataset = Dataset.objects.filter(pk=posted.report["dataset"]).first()
         if dataset is None:
             raise ReportConflict("there is no such dataset")
-        return registry.receive(
-            dataset=dataset,
-            party=posted.party,
-            report=posted.report,
-            signature=posted.signature,
-            code=posted.report.get("code", ""),
-        )
+        with transaction.atomic():
+            news = registry.receive(
+                dataset=dataset,
+                party=posted.party,
+                report=posted.report,
+                signature=posted.signature,
+                code=posted.report.get("code", ""),
+            )
+            if news:
+                attempts.end_superseded()
+        return news
     return _on_attempt(posted)
 
 
