@@ -25,7 +25,9 @@ from benchmarks.harness import PARTIES
 from tests.redis_server import redis_server
 
 PROGRAMS = (
+    "rounds",
     "gates",
+    "convert",
     "count",
     "histogram",
     "correlation",
