@@ -52,6 +52,9 @@ class HalfGates(Op):
                 link = roles.sender(session.n, i, j), i
                 self.loads[link] = self.loads.get(link, 0) + stop - start
 
+    def prepare(self, lo: int, hi: int) -> None:
+        """Called before the values of words lo to hi: `z` still holds there what it held at the start."""
+
     @abstractmethod
     def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         """Write v_ij of words lo to hi into `out`; called only where this party knows it."""
@@ -74,6 +77,7 @@ class HalfGates(Op):
                     filled[id(buffer)] = at + stop - start
             for lo in range(start, stop, CHUNK):
                 hi = min(lo + CHUNK, stop)
+                self.prepare(lo, hi)
                 r = scratch[: hi - lo]
                 for i, j in table:
                     if me == i:
