@@ -48,12 +48,14 @@ class Work:
     words     ring elements that are revealed
     expected  the clear answer as signed integers, computed by plain numpy; called outside the clock
     within    how far each integer may be from it: 0, or some dozens of noise scales
+    rounds    what the plan says beforehand; None where there is no plan
     """
 
     program: Callable[[Session], Coroutine[Any, Any, Any]]
     words: int = 0
     expected: Callable[[], Any] | None = None
     within: Any = 0
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ def play(place: Place, module: str, number: int, size: int, repeat: int, results
         del total
         if me == 0 and answer is not None and work.expected is not None:
             figures["wrong"] = difference(answer, np.asarray(work.expected()), work.within)
+        if work.rounds not in (None, figures["rounds"]):
+            figures["wrong"] = f"{figures['rounds']} rounds, the plan says {work.rounds}"
         figures["all_cpu"] = time.process_time()
         results.put(figures)
         barrier.wait()
@@ -211,7 +215,7 @@ def measure(
     module    its name; `number` is the program's place in its TABLES
     delay     seconds between a push and the moment its reader may see it
     profile   print where party 0 spends its time, all repetitions together
-    Raises    RuntimeError when a revealed answer is wrong.
+    Raises    RuntimeError when a revealed answer, or the number of rounds, is wrong.
     """
     context = processes()
     results, barrier = context.Queue(), context.Barrier(PARTIES)

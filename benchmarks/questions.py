@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from analytics.execute import Table, execute, released_words
+from analytics.query import cost
 from analytics.query.model import Plan, Release
 from analytics.query.plan import DatasetFacts, compile
 from analytics.query.schema import parse_codebook
@@ -99,6 +100,7 @@ def ask(text: str, mode: str = "dp") -> Callable[[int, int], Work]:
             words=released_words(plan),
             expected=lambda: expected(plan, rows),
             within=np.concatenate([within(r, plan.mode) for r in plan.releases]),
+            rounds=cost.estimate(plan).rounds,
         )
 
     return prepare

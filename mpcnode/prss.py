@@ -30,7 +30,7 @@ class Stream:
         """Overwrite a contiguous array with the next words of the stream; returns it."""
         if not out.size:
             return out
-        view = memoryview(out).cast("B")
+        view = out.data.cast("B")
         for start in range(0, len(view), len(ZEROS)):
             piece = view[start : start + len(ZEROS)]
             self._cipher.update_into(ZEROS[: len(piece)], piece)
