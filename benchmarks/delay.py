@@ -10,11 +10,16 @@ import struct
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mpcnode.transport.base import Frame, Transport
 
 _STAMP = struct.Struct(">q")
+
+
+def stamped(frames: Sequence[Frame]) -> list[bytes]:
+    """Frames with the present time before each."""
+    now = _STAMP.pack(time.monotonic_ns())
+    return [now + frame for frame in frames]
 
 
 class Delayed:
@@ -26,7 +31,7 @@ class Delayed:
         self.held: dict[int, deque[bytes]] = {}  # taken from the carrier, not yet due
 
     def push(self, to: int, frames: Sequence[Frame]) -> None:
-        self.inner.push(to, self._stamped(frames))
+        self.inner.push(to, stamped(frames))
 
     def pull(self, frm: int, count: int, timeout: float) -> list[bytes]:
         return self.exchange({}, {frm: count}, timeout)[frm]
@@ -34,21 +39,17 @@ class Delayed:
     def exchange(
         self, out: Mapping[int, Sequence[Frame]], expect: Mapping[int, int], timeout: float
     ) -> dict[int, list[bytes]]:
-        taken = {
-            frm: [held.popleft() for _ in range(min(len(held), expect[frm]))]
-            for frm in expect
-            if (held := self.held.get(frm, deque())) is not None
-        }
-        missing = {frm: count - len(taken[frm]) for frm, count in expect.items()}
-        stamped = {to: self._stamped(frames) for to, frames in out.items()}
-        arrived = self.inner.exchange(stamped, {f: c for f, c in missing.items() if c}, timeout)
-        for frm, frames in arrived.items():
+        taken: dict[int, list[bytes]] = {}
+        for frm, count in expect.items():
+            held = self.held.get(frm, deque())
+            taken[frm] = [held.popleft() for _ in range(min(len(held), count))]
+        missing = {frm: count - len(taken[frm]) for frm, count in expect.items() if count > len(taken[frm])}
+        sent = {to: stamped(frames) for to, frames in out.items()}
+        for frm, frames in self.inner.exchange(sent, missing, timeout).items():
             taken[frm] += frames
-        due = (
-            max((_STAMP.unpack_from(f)[0] for frames in taken.values() for f in frames), default=0)
-            + self.wait
-        )
-        time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
+        pushed = [_STAMP.unpack_from(frame)[0] for frames in taken.values() for frame in frames]
+        if pushed:
+            time.sleep(max(0, max(pushed) + self.wait - time.monotonic_ns()) / 1e9)
         return {frm: [f[_STAMP.size :] for f in frames] for frm, frames in taken.items()}
 
     def poll(self, frm: int) -> bytes | None:
@@ -64,7 +65,3 @@ class Delayed:
 
     def close(self) -> None:
         self.inner.close()
-
-    def _stamped(self, frames: Sequence[Frame]) -> list[Any]:
-        now = _STAMP.pack(time.monotonic_ns())
-        return [now + bytes(frame) for frame in frames]

@@ -95,6 +95,8 @@ def ask(text: str, mode: str = "dp") -> Callable[[int, int], Work]:
     def prepare(party: int, rows: int) -> Work:
         plan = plan_of(text, rows, mode)
         table = table_of(plan, party, rows)
+        if party:
+            clear.cache_clear()
         return Work(
             program=lambda session: execute(session, plan, [table]),
             words=released_words(plan),
