@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)  # for the processes of the parties
 
 import redis
 
@@ -54,6 +53,7 @@ def surroundings(url: str, repeat: int) -> str:
 
 
 def main() -> None:
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)  # for the processes of the parties
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -14,6 +14,7 @@ import importlib
 import multiprocessing
 import os
 import pstats
+import queue
 import resource
 import statistics
 import time
@@ -132,7 +133,7 @@ def play(place: Place, module: str, number: int, size: int, repeat: int, results
             terms=terms,
             ledger=Head(0, b""),
             seen={},
-            stored=lambda c: bytes(32),
+            stored=lambda c, views: bytes(32),
             timeout=60,
         )
         session = Session(
@@ -231,6 +232,20 @@ def processes() -> Any:
     return context
 
 
+def collected(results: Any, children: Sequence[Any], count: int) -> Iterator[dict[str, Any]]:
+    """What the parties report; RuntimeError as soon as one of them has failed."""
+    deadline = time.monotonic() + PATIENCE
+    while count:
+        try:
+            yield results.get(timeout=0.5)
+            count -= 1
+        except queue.Empty:
+            if any(child.exitcode for child in children) or time.monotonic() > deadline:
+                for child in children:
+                    child.terminate()
+                raise RuntimeError("a party failed; what it said is above") from None
+
+
 def measure(
     url: str, module: str, number: int, size: int, repeat: int, *, delay: float = 0.0, profile: bool = False
 ) -> Row:
@@ -257,7 +272,7 @@ def measure(
     ]
     for child in children:
         child.start()
-    got = [results.get(timeout=PATIENCE) for _ in range(PARTIES * repeat)]
+    got = list(collected(results, children, PARTIES * repeat))
     seconds = time.perf_counter() - before[0]
     ours = server_seconds(client) - before[2]
     ours += sum(max(r["all_cpu"] for r in got if r["party"] == p) for p in range(PARTIES))

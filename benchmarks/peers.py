@@ -1,4 +1,4 @@
-"""Fourfold beside SPU and MPyC on one machine, in one run: make bench-peers, or
+"""Fourfold beside SPU and MPyC on one machine, in one run.
 
     .venv/bin/python -m benchmarks.peers [--folder DIR] [--cycles 3] [--repeat 3] [--sizes 100000 1000000]
 
@@ -29,7 +29,6 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parent.parent
-os.environ["PYTHONPATH"] = str(ROOT)
 
 from benchmarks.harness import measure
 from tests.redis_server import free_port, redis_server
@@ -100,15 +99,20 @@ def inside(python: str, script: str, *arguments: str) -> None:
     command = [python, str(ROOT / "benchmarks" / script)]
     surroundings = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     parties = [
-        subprocess.Popen([*command, str(party), *arguments, *ports], env=surroundings) for party in range(3)
+        subprocess.Popen([*command, str(party), *arguments, *ports], env=surroundings, stdout=subprocess.PIPE)
+        for party in range(3)
     ]
-    sys.exit(max(abs(party.wait()) for party in parties))
+    told = [party.communicate()[0] for party in parties]  # a pipe each: lines never mix
+    sys.stdout.write(b"".join(told).decode())
+    sys.exit(max(abs(party.returncode) for party in parties))
 
 
 def run_all(
-    folder: Path, cycles: int, repeat: int, sizes: list[int]
+    folder: Path, names: list[str], cycles: int, repeat: int, sizes: list[int]
 ) -> dict[tuple[str, int], dict[str, Seen]]:
-    pythons = {name: environment(folder, name, packages) for name, (_, _, packages) in PEERS.items()}
+    pythons = {
+        name: environment(folder, name, packages) for name, (_, _, packages) in PEERS.items() if name in names
+    }
     seen: dict[tuple[str, int], dict[str, Seen]] = defaultdict(lambda: defaultdict(Seen))
     with redis_server() as url:
         for cycle in range(cycles):
@@ -118,12 +122,12 @@ def run_all(
                     figures = measure(url, module, number, rows, repeat)
                     ours.walls += figures.walls
                     ours.sent, ours.memory = figures.sent, max(ours.memory, figures.memory)
-                    for name, (script, _, _) in PEERS.items():
+                    for name, python in pythons.items():
                         where = (name, workload, rows)
                         if where in NEVER or (where in ONCE and cycle):
                             continue
                         parties = run_peer(
-                            pythons[name], script, workload, rows, 1 if where in ONCE else repeat
+                            python, PEERS[name][0], workload, rows, 1 if where in ONCE else repeat
                         )
                         one = seen[workload, rows][name]
                         one.walls += [
@@ -155,6 +159,7 @@ def show(seen: dict[tuple[str, int], dict[str, Seen]]) -> None:
 
 
 def main() -> None:
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the processes of the parties
     if sys.argv[1:2] == ["--inside"]:
         inside(*sys.argv[2:])
     parser = argparse.ArgumentParser(
@@ -169,9 +174,10 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=3, help="how often the systems take turns (3)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each at its turn (3)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="NAME")
     arguments = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f} before, {os.cpu_count()} cores", flush=True)
-    show(run_all(arguments.folder, arguments.cycles, arguments.repeat, arguments.sizes))
+    show(run_all(arguments.folder, arguments.peers, arguments.cycles, arguments.repeat, arguments.sizes))
 
 
 if __name__ == "__main__":

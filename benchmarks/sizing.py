@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,10 @@ FOUR = {
     "correlation": "correlate(value, other)",
 }
 QUESTIONS = FOUR | {"these four together": "\n".join(FOUR.values())}
+KEPT = " (columns kept)"  # as a later query finds them: docs/decisions/0009-ring-views-of-columns.md
+
+
+Held = Sequence[Collection[cost.Monomial]]  # the ring columns that each dataset of a plan has
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,14 @@ NETWORKS = (
 )
 
 
-def seconds(plan: Plan, network: Network) -> float:
+def held(plan: Plan) -> Held:
+    """Every ring column that the plan's totals are sums of."""
+    return [cost.ring_columns(plan) for _ in plan.datasets]
+
+
+def seconds(plan: Plan, network: Network, kept: Held = ()) -> float:
     """Rounds one after another, bytes through the narrowest place, computation: none of them overlapped."""
-    spent = cost.estimate(plan)
+    spent = cost.estimate(plan, kept)
     link = 8 * spent.bytes_per_party / network.bits
     redis = 8 * spent.bytes_per_party * REDIS_BYTES_SECONDS  # four parties, in and out
     computing = spent.rounds * ROUND_SECONDS + spent.bytes_per_party * BYTE_SECONDS
@@ -69,14 +78,29 @@ def planes_bytes(plan: Plan, rows: int) -> float:
     return HELD * planes * 8 * -(-rows // 64)
 
 
-def memory(plan: Plan, rows: int) -> float:
-    """Bytes of a party's process: itself, the columns it reads, and one block's temporaries."""
-    block = min(cost.BLOCK_BYTES, cost.row_bytes(plan) * rows)
+def memory(plan: Plan, rows: int, kept: Held = ()) -> float:
+    """Bytes of a party's process: itself, the columns it reads, and one batch of blocks' temporaries."""
+    own = kept[0] if kept else ()
+    block = min(cost.BLOCK_BYTES, cost.row_bytes(plan, own) * rows)
     return BASE_BYTES + planes_bytes(plan, rows) + block
 
 
 def number(value: int) -> str:
     return f"{value:,}".replace(",", " ")
+
+
+def _line(name: str, plan: Plan, rows: int, kept: Held) -> str:
+    spent = cost.estimate(plan, kept)
+    cells = [
+        name,
+        number(rows),
+        str(spent.rounds),
+        f"{spent.bytes_per_party / 1e6:.2f}",
+        f"{8 * spent.bytes_per_party / 1e6:.1f}",
+        f"{memory(plan, rows, kept) / 1e6:.0f}",
+        *(f"{seconds(plan, network, kept):.2f}" for network in NETWORKS),
+    ]
+    return "| " + " | ".join(cells) + " |\n"
 
 
 def lines() -> Iterator[str]:
@@ -89,17 +113,11 @@ def lines() -> Iterator[str]:
     for name, text in QUESTIONS.items():
         for rows in ROWS:
             plan = plan_of(text, rows)
-            spent = cost.estimate(plan)
-            cells = [
-                name,
-                number(rows),
-                str(spent.rounds),
-                f"{spent.bytes_per_party / 1e6:.2f}",
-                f"{8 * spent.bytes_per_party / 1e6:.1f}",
-                f"{memory(plan, rows) / 1e6:.0f}",
-                *(f"{seconds(plan, network):.2f}" for network in NETWORKS),
-            ]
-            yield "| " + " | ".join(cells) + " |\n"
+            yield _line(name, plan, rows, ())
+        if any(cost.ring_columns(plan)):
+            for rows in ROWS:
+                plan = plan_of(text, rows)
+                yield _line(name + KEPT, plan, rows, held(plan))
     yield "\n"
     yield "| on the disk of a party | " + " | ".join(f"{number(rows)} rows" for rows in ROWS) + " |\n"
     yield "|---" * (1 + len(ROWS)) + "|\n"

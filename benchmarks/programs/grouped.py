@@ -55,4 +55,10 @@ TABLES = (
         sizes=(100_000, 1_000_000),
         prepare=ask("sd(small) by arm"),
     ),
+    Table(
+        title="W1 as a question, ring columns kept, 15 noises",
+        unit="rows",
+        sizes=(100_000, 1_000_000),
+        prepare=ask("sd(small) by arm", warm=True),
+    ),
 )
