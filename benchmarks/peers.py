@@ -45,7 +45,7 @@ OURS = "Fourfold"
 SECURITY = "four, active (encrypted)"
 PROGRAMS = {"W1": ("benchmarks.programs.grouped", 0), "W3": ("benchmarks.programs.threshold", 0)}
 PATIENCE = 900  # seconds of one run
-# MPyC needs a minute and 1.4 GB a party for W3 at 10^5 rows, and would need ten times that at 10^6.
+# Extrapolated from 10^4 rows, MPyC needs 73 s and 1.4 GB a party for W3 at 10^5 rows, ten times that at 10^6.
 ONCE = {("MPyC 0.11", "W3", 100_000)}
 NEVER = {("MPyC 0.11", "W3", 1_000_000)}
 
