@@ -22,7 +22,7 @@ from workers.ledger import Ledger
 from workers.lists import Lists
 from workers.mandate import examine
 
-CODES = {"timeout", "mismatch", "peer_aborted", "cancelled"}
+CODES = {"timeout", "mismatch", "disagreement", "peer_aborted", "cancelled"}
 SEED = 20260
 
 
