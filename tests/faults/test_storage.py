@@ -11,6 +11,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from tests.redis_server import free_port
@@ -159,6 +160,15 @@ class Postgres:
     @property
     def url(self) -> str:
         return f"postgres://fourfold@127.0.0.1:{self.port}/postgres"
+
+    def connections(self) -> int:
+        """How many of others there are."""
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        with psycopg2.connect(self.url) as db, db.cursor() as cursor:
+            cursor.execute(asked)
+            (found,) = cursor.fetchone()
+        db.close()
+        return int(found)
 
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c max_connections=40"
