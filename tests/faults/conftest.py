@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.postgres import Postgres, binaries
 from tests.faults.stage import Stage
 from tests.redis_server import RedisServer
 
@@ -30,5 +31,17 @@ def stage(tmp_path_factory):
     made = Stage(tmp_path_factory.mktemp("faults"), server)
     try:
         yield made.wait_alive()
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def postgres():
+    found = binaries()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed here; .ci/run installs it")
+    made = Postgres(found)
+    try:
+        yield made.start()
     finally:
         made.close()

@@ -17,7 +17,6 @@ import pytest
 from tests.end_to_end.conftest import codebook, tables  # noqa: F401  (a fixture)
 from tests.end_to_end.running import ROOT, Running
 from tests.faults.load import held, peak, questions, submitted
-from tests.faults.test_storage import Postgres
 
 # A shorter run for a look: FOURFOLD_LOAD_QUERIES=200 FOURFOLD_SOAK_MINUTES=10 make nightly ARGS=tests/faults/test_load.py
 QUERIES = int(os.environ.get("FOURFOLD_LOAD_QUERIES", "1000"))
@@ -174,64 +173,62 @@ def children_of(pid):
     return [int(line) for line in found.stdout.split()]
 
 
-def test_a_long_mixed_run_holds_no_more_at_its_end_than_at_its_beginning(start, tables, tmp_path, figure):  # noqa: F811
+def test_a_long_mixed_run_holds_no_more_at_its_end_than_at_its_beginning(
+    postgres,
+    start,
+    tables,  # noqa: F811
+    figure,
+):
     """Number 22: queries of both modes, refusals, cancelled ones and tables, over PostgreSQL where it is installed."""
-    postgres = Postgres(tmp_path / "pg")
-    postgres.start()
     looks = []
-    try:
-        stack = start(DATABASE_URL=postgres.url)
-        exact = stack.upload("provider", codebook("exact"), tables[0])
-        noised = stack.upload("provider", codebook("dp"), tables[0])
-        until = time.monotonic() + 60 * MINUTES
-        asked = 0
-        with stack.client("analyst") as analyst, stack.client("operator") as operator:
-            every = questions(10**6)
-            while time.monotonic() < until:
-                for kind in ("exact", "exact", "dp", "refused", "cancelled"):
-                    program, age, _ = next(every)
-                    asked += 1
-                    body = {
-                        "program": program,
-                        "datasets": [noised if kind == "dp" else exact],
-                        "mode": "exact",
-                    }
-                    if kind == "dp":
-                        body |= {"mode": "dp", "epsilon": f"0.{10 + asked % 80:04d}"}
-                    if kind == "refused":
-                        query = analyst.post("queries/", json=body).json()["id"]
-                        operator.post(f"queries/{query}/refuse/", json={"reason": "a soak"})
-                        continue
-                    (query,) = submitted(analyst, operator, [body], until + 600)
-                    if kind == "cancelled":
-                        analyst.post(f"queries/{query}/cancel/", json={"reason": "a soak"})
-                    while analyst.get(f"queries/{query}/result/").status_code == 202:
-                        time.sleep(0.1)
-                        assert time.monotonic() < until + 600, stack.logs()
-                if asked % 50 == 0:
-                    title = f"soak {asked}"
-                    stack.upload("provider2", codebook("exact", title=title, description=title), tables[0])
-                looks.append(held(stack, postgres.connections()))
-        quarter = max(1, len(looks) // 4)
-        first, last = looks[quarter : 2 * quarter], looks[-quarter:]
+    stack = start(DATABASE_URL=postgres.url)
+    exact = stack.upload("provider", codebook("exact"), tables[0])
+    noised = stack.upload("provider", codebook("dp"), tables[0])
+    until = time.monotonic() + 60 * MINUTES
+    asked = 0
+    with stack.client("analyst") as analyst, stack.client("operator") as operator:
+        every = questions(10**6)
+        while time.monotonic() < until:
+            for kind in ("exact", "exact", "dp", "refused", "cancelled"):
+                program, *_ = next(every)
+                asked += 1
+                body = {
+                    "program": program,
+                    "datasets": [noised if kind == "dp" else exact],
+                    "mode": "exact",
+                }
+                if kind == "dp":
+                    body |= {"mode": "dp", "epsilon": f"0.{10 + asked % 80:04d}"}
+                if kind == "refused":
+                    query = analyst.post("queries/", json=body).json()["id"]
+                    operator.post(f"queries/{query}/refuse/", json={"reason": "a soak"})
+                    continue
+                (query,) = submitted(analyst, operator, [body], until + 600)
+                if kind == "cancelled":
+                    analyst.post(f"queries/{query}/cancel/", json={"reason": "a soak"})
+                while analyst.get(f"queries/{query}/result/").status_code == 202:
+                    time.sleep(0.1)
+                    assert time.monotonic() < until + 600, stack.logs()
+            if asked % 50 == 0:
+                title = f"soak {asked}"
+                stack.upload("provider2", codebook("exact", title=title, description=title), tables[0])
+            looks.append(held(stack, postgres.connections()))
+    quarter = max(1, len(looks) // 4)
+    first, last = looks[quarter : 2 * quarter], looks[-quarter:]
 
-        def middle(looks, of):
-            return statistics.median(map(of, looks))
+    def middle(looks, of):
+        return statistics.median(map(of, looks))
 
-        measured = {
-            "MiB": lambda look: look.whole,
-            "descriptors": lambda look: sum(look.files.values()),
-            "Redis keys but protocol lists": lambda look: look.keys - len(look.lists),
-            "database connections": lambda look: look.connections,
-        }
-        table = {name: (middle(first, of), middle(last, of)) for name, of in measured.items()}
-        figure(f"{MINUTES:g} minutes, {machine()}: {asked} questions; second quarter and last: {table}")
-        for name, (was, now) in table.items():
-            assert now <= 1.1 * was + 3, (name, was, now)
-        # Of sessions, nothing; an ABORT that came after its receiver had gone stays until it expires.
-        left = [name for name in looks[-1].lists if not name.endswith(("-abort", "-abandon"))]
-        assert left == []
-    finally:
-        for each in [stack] if "stack" in locals() else []:
-            each.end_somehow()
-        postgres.stop()
+    measured = {
+        "MiB": lambda look: look.whole,
+        "descriptors": lambda look: sum(look.files.values()),
+        "Redis keys but protocol lists": lambda look: look.keys - len(look.lists),
+        "database connections": lambda look: look.connections,
+    }
+    table = {name: (middle(first, of), middle(last, of)) for name, of in measured.items()}
+    figure(f"{MINUTES:g} minutes, {machine()}: {asked} questions; second quarter and last: {table}")
+    for name, (was, now) in table.items():
+        assert now <= 1.1 * was + 3, (name, was, now)
+    # Of sessions, nothing; an ABORT that came after its receiver had gone stays until it expires.
+    left = [name for name in looks[-1].lists if not name.endswith(("-abort", "-abandon"))]
+    assert left == []

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
-from tests.faults.test_storage import Disk
+from tests.faults.disk import small_disk
 from tests.portal import factories
 from tests.portal.conftest import as_, crew, django_db_modify_db_settings, local  # noqa: F401  (fixtures)
 
 
 @pytest.fixture
 def disk(tmp_path, settings):
-    place = tmp_path / "bundles"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "none", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    settings.FOURFOLD_BUNDLES = place
-    yield Disk(place)
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    settings.FOURFOLD_BUNDLES = tmp_path / "bundles"
+    with small_disk(settings.FOURFOLD_BUNDLES) as made:
+        yield made
 
 
 @pytest.mark.django_db

@@ -11,56 +11,23 @@ import textwrap
 import time
 from pathlib import Path
 
-import psycopg2
 import pytest
 
-from tests.redis_server import free_port
+from tests.faults.disk import small_disk
 from tests.workers.test_party import Four
+from tests.workers.test_worker import until
 from tests.workers.world import World, codebook
 from workers import ingest
 from workers.portal_client import Portal
 
 ROOT = Path(__file__).resolve().parents[2]
-MOUNT = 2 * 2**20  # bytes of the small disk
-
-
-class Disk:
-    """A file system of two mebibytes."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.filler = place / "filler"
-
-    def fill(self) -> None:
-        """Not a byte is left."""
-        with open(self.filler, "ab", buffering=0) as file:
-            size = 2**20
-            while size:
-                try:
-                    file.write(bytes(size))
-                except OSError:
-                    size //= 2
-
-    def empty(self) -> None:
-        self.filler.unlink()
 
 
 @pytest.fixture
 def disk(tmp_path):
     """Party 0's whole folder is on a disk of its own."""
-    place = tmp_path / "world" / "p0"
-    place.mkdir(parents=True)
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={MOUNT},mode=700", "none", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(
-            "mounting a small file system needs root: RLIMIT_FSIZE stands for it in tests/mpcnode/test_store.py"
-        )
-    yield Disk(place)
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with small_disk(tmp_path / "world" / "p0") as made:
+        yield made
 
 
 def take(world, dataset):
@@ -133,59 +100,7 @@ def test_a_disk_that_fills_while_a_query_runs_keeps_the_ready_back_and_the_next_
     assert ledger.balance(order.datasets[0].id).spent == 1000
 
 
-# -- PostgreSQL --------------------------------------------------------------------------------------------
-
-
-class Postgres:
-    """A throw-away cluster that is stopped in the middle of things."""
-
-    def __init__(self, folder: Path) -> None:
-        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
-        if not versions:
-            pytest.skip("PostgreSQL is not installed here; .ci/run installs it")
-        self.bin, self.folder, self.port = versions[-1], folder, free_port()
-        self.user = (
-            ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
-            if os.getuid() == 0
-            else []
-        )
-        folder.mkdir()
-        if self.user:
-            for place in (folder, *folder.parents):
-                if place != Path("/tmp") and place.stat().st_mode & 0o001 == 0:
-                    place.chmod(place.stat().st_mode | 0o011)
-            subprocess.run(["chown", "postgres", str(folder)], check=True)
-        self._run("initdb", "-D", folder / "data", "-A", "trust", "-U", "fourfold", "-N")
-
-    @property
-    def url(self) -> str:
-        return f"postgres://fourfold@127.0.0.1:{self.port}/postgres"
-
-    def connections(self) -> int:
-        """How many of others there are."""
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        with psycopg2.connect(self.url) as db, db.cursor() as cursor:
-            cursor.execute(asked)
-            (found,) = cursor.fetchone()
-        db.close()
-        return int(found)
-
-    def start(self) -> None:
-        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c max_connections=40"
-        self._run(
-            "pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "-o", options, "start"
-        )
-
-    def stop(self) -> None:
-        """As a crash: no connection is asked, recovery comes from the log."""
-        self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "stop")
-
-    def _run(self, program: str, *arguments: object) -> None:
-        subprocess.run(
-            [*self.user, str(self.bin / program), *map(str, arguments)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, check=True, cwd="/",
-        )  # fmt: skip
-
+# -- PostgreSQL ------------------------------------------------------------------------------------------
 
 SPENDER = textwrap.dedent("""
     import os, sys, time, uuid
@@ -243,13 +158,11 @@ ADD_UP = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("restarts", [2, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("restarts", [1, pytest.param(20, marks=pytest.mark.nightly)])
 def test_a_database_that_restarts_during_reservations_and_debits_never_loses_or_invents_one(
-    tmp_path, restarts
+    tmp_path, postgres, restarts
 ):
-    """Number 10: four processes reserve, spend and return without a pause while PostgreSQL is killed."""
-    postgres = Postgres(tmp_path / "pg")
-    postgres.start()
+    """Number 10: three processes reserve, spend and return without a pause while PostgreSQL is killed."""
     env = {
         **{k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"},
         "DJANGO_SETTINGS_MODULE": "portal.settings", "DATABASE_URL": postgres.url, "SECRET_KEY": "x" * 50,
@@ -257,36 +170,42 @@ def test_a_database_that_restarts_during_reservations_and_debits_never_loses_or_
     }  # fmt: skip
     total = 7 * 4000
 
-    def python(code, *arguments, **how):
+    def python(code, *arguments):
         return [sys.executable, "-c", code, *map(str, arguments)]
+
+    def said():
+        logs = (tmp_path / f"{number}.log" for number in range(3))
+        return [[line.split() for line in log.read_text().splitlines()] for log in logs]
+
+    def at_work(entries):
+        words = [entry[0] for entry in entries]
+        return "returned" in words[len(words) - words[::-1].index("lost") if "lost" in words else 0 :]
 
     subprocess.run(python(SET_UP, total), env=env, cwd=ROOT, check=True)
     spenders = []
     try:
-        for number in range(4):
+        for number in range(3):
             log = open(tmp_path / f"{number}.log", "w")  # noqa: SIM115  (the child's)
             spenders.append(
                 subprocess.Popen(python(SPENDER, "d" * 32), env=env, cwd=ROOT, stdout=log, stderr=log)
             )
             log.close()
         rng = random.Random(10)
-        time.sleep(2.5)
-        for _ in range(restarts):
-            time.sleep(rng.uniform(0.05, 0.6))
-            postgres.stop()
-            postgres.start()
-        time.sleep(0.5)
+        for number in range(restarts + 1):
+            # Every process has gone all the way since it last lost its connection.
+            until(lambda: all(at_work(entry) for entry in said()), "the spenders are at work")
+            time.sleep(rng.uniform(0.0, 0.3))
+            if number < restarts:
+                postgres.stop()
+                postgres.start()
     finally:
         for spender in spenders:
             spender.send_signal(signal.SIGKILL)
             spender.wait()
-    said = [line.split() for n in range(4) for line in (tmp_path / f"{n}.log").read_text().splitlines()]
-    try:
-        seen = subprocess.run(
-            python(ADD_UP), env=env, cwd=ROOT, check=True, capture_output=True, text=True
-        ).stdout
-    finally:
-        postgres.stop()
+    told_by_all = [entry for entries in said() for entry in entries]
+    seen = subprocess.run(
+        python(ADD_UP), env=env, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     lines = [line.split()[1:] for line in seen.splitlines() if line.startswith("line")]
     total_there, spent, reserved = map(int, seen.splitlines()[-1].split()[1:])
     sums = {
@@ -296,7 +215,7 @@ def test_a_database_that_restarts_during_reservations_and_debits_never_loses_or_
     assert 0 <= spent + reserved <= total_there == total
     # What a process was told is done stays done.
     for word, kind in (("reserved", "RESERVED"), ("spent", "SPENT"), ("returned", "RETURNED")):
-        told = {entry[1] for entry in said if entry[0] == word}
+        told = {entry[1] for entry in told_by_all if entry[0] == word}
         assert told <= {query for k, query, _, _ in lines if k == kind}, word
         assert told
-    assert [entry for entry in said if entry[0] == "lost"], "no process noticed a restart"
+    assert [entry for entry in told_by_all if entry[0] == "lost"], "no process noticed a restart"
