@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,16 @@ class Stage:
     def said(self, kind: str, order: Order, attempt: int = 1) -> list[dict[str, Any]]:
         return [r for r in self.portal.said(kind) if (r["order_hash"], r["attempt"]) == (order.hash, attempt)]
 
-    def ended(self, order: Order, attempt: int = 1) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Results and aborts, once every party has said its last word on the attempt."""
+    def ended(
+        self, order: Order, attempt: int = 1, parties: Iterable[int] = range(4)
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Results and aborts, once every one of these parties has said its last word on the attempt."""
 
         def last_words() -> set[int]:
             return {r["party"] for kind in ("result", "abort") for r in self.said(kind, order, attempt)}
 
         until(
-            lambda: last_words() == set(range(4)),
+            lambda: last_words() == set(parties),
             f"last words, not {last_words()}\n{self.workers.logs()[-3000:]}",
         )
         return self.said("result", order, attempt), self.said("abort", order, attempt)
@@ -150,11 +153,12 @@ class Stage:
         with redis.Redis.from_url(self.server.url) as client:
             return {name.decode(): int(client.ttl(name)) for name in client.scan_iter("mpc:*")}
 
-    def no_lists_left(self) -> None:
-        """Of sessions; an ABORT or ABANDON that came after its receiver had gone stays until it expires."""
+    def no_lists_left(self, order: Order) -> None:
+        """Of its sessions; an ABORT or ABANDON that came after its receiver had gone stays until it expires."""
 
         def of_sessions() -> list[str]:
-            return [name for name in self.lists_left() if not name.endswith(("-abort", "-abandon"))]
+            beside = ("-abort", "-abandon")
+            return [n for n in self.lists_left() if order.nonce in n and not n.endswith(beside)]
 
         until(lambda: of_sessions() == [], f"no list of a session is left, but {of_sessions()}")
         assert all(0 <= seconds <= 900 for seconds in self.lists_left().values())

@@ -36,7 +36,7 @@ def test_a_redis_that_dies_in_the_middle_ends_the_attempt_and_the_next_one_is_an
     stage.tell(order, attempt=2)
     stage.answered(order, attempt=2)
     figure(f"answered {time.monotonic() - began:.1f} s after Redis was back")
-    stage.no_lists_left()
+    stage.no_lists_left(order)
 
 
 def ends(stack, queries, within):
