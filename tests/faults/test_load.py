@@ -227,8 +227,10 @@ def test_a_long_mixed_run_holds_no_more_at_its_end_than_at_its_beginning(
     }
     table = {name: (middle(first, of), middle(last, of)) for name, of in measured.items()}
     figure(f"{MINUTES:g} minutes, {machine()}: {asked} questions; second quarter and last: {table}")
+    # A party's child that takes the place of another (after 200 tasks) inherits eight descriptors, once.
+    more = {"descriptors": 4 * 8}
     for name, (was, now) in table.items():
-        assert now <= 1.1 * was + 3, (name, was, now)
+        assert now <= 1.1 * was + 3 + more.get(name, 0), (name, was, now)
     # Of sessions, nothing; an ABORT that came after its receiver had gone stays until it expires.
     left = [name for name in looks[-1].lists if not name.endswith(("-abort", "-abandon"))]
     assert left == []
