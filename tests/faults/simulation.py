@@ -37,6 +37,7 @@ from tests.workers.test_party import STAGES, Killed, before
 from tests.workers.world import World, codebook
 from workers import heartbeat, ingest
 from workers.errors import PortalUnreachable
+from workers.health import Health
 from workers.party import Party
 from workers.portal_client import Portal
 
@@ -184,7 +185,8 @@ class Deployment:
     def beat(self) -> None:
         for number in self.up:
             party = self.parties[number]
-            heartbeat.beat(party.config, party.keys, party.ledger, party.portal, party.connect)
+            health = Health(party.config, party.keys)
+            heartbeat.beat(party.config, party.keys, party.ledger, party.portal, party.connect, health)
 
     def tick(self) -> None:
         dispatcher.tick(self.hints)
