@@ -25,10 +25,10 @@ from analytics.query.model import digest
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.store import Store
 from workers import metrics, report
-from workers.alarm import Connect, Place, give_up
+from workers.alarm import Connect, Place, give_up, never
 from workers.config import Config
 from workers.crew import Desk, assist
-from workers.errors import PortalUnreachable, Refused, WorkerError
+from workers.errors import LedgerError, PortalUnreachable, Refused, WorkerError
 from workers.joint import Answer, Joint, nobody
 from workers.keys import Keys
 from workers.ledger import Ledger
@@ -62,8 +62,11 @@ class Party:
                     "party %d: query %s attempt %d waits for another", self.config.party, query, attempt
                 )
                 return "busy"
-            close_left_open(self.config, self.keys, self.ledger, self.connect)
-            post_answers(self.ledger, self.portal)
+            try:
+                close_left_open(self.config, self.keys, self.ledger, self.connect)
+                post_answers(self.ledger, self.portal)
+            except LedgerError as wrong:  # the disk is full: the order is refused below, the rest waits
+                log.warning("party %d: %s", self.config.party, wrong)
             try:
                 envelope = self.portal.order(query)
             except PortalUnreachable as gone:
@@ -137,8 +140,11 @@ class Party:
             _log_failure(self.config.party, order.query, number, code, error)
             joint.drop()
             metrics.count(self.config, code, joint.watch)
-            self._abort(mandate, code)
-            self._abandon(joint)
+            try:
+                self._abort(mandate, code)
+                self._abandon(joint)
+            except LedgerError as wrong:  # the attempt stays open: the next that can closes and reports it
+                log.warning("party %d: %s", self.config.party, wrong)
             return code
         metrics.count(self.config, metrics.ANSWERED, joint.watch)
         self._answer(mandate, answer)
@@ -226,7 +232,9 @@ def close_left_open(config: Config, keys: Keys, ledger: Ledger, connect: Connect
             ready=ledger.spent(**place),
         )
         ledger.close(**place, outcome="crashed", answer=json.dumps({"report": said, "beside": {}}))
-        give_up(Place(**place, order_hash=left["order_hash"]), config, keys, connect)
+        about = Place(**place, order_hash=left["order_hash"])
+        give_up(about, config, keys, connect)
+        connect(about.name, never).close()  # what the others had sent it
         log.warning("party %d: query %s attempt %d was left open by a killed process",
                     config.party, left["query"], left["attempt"])  # fmt: skip
 

@@ -19,7 +19,7 @@ from portal.queries.compiling import RequestRejected
 from portal.queries.reports import ReportConflict, ReportRefused
 from portal.queries.states import IllegalMove
 from portal.registry.actions import DatasetConflict
-from portal.registry.bundles import ChunkRefused
+from portal.registry.bundles import ChunkRefused, DiskFull
 from portal.registry.manifests import ManifestRefused
 from portal.registry.parties import PartiesUnknown
 from portal.registry.versions import Superseded, VersionRefused
@@ -47,6 +47,7 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ReportConflict, 409),
     (ChunkRefused, 409),
     (PartiesUnknown, 503),
+    (DiskFull, 507),
 )
 TITLES = {
     400: "The request cannot be used",
@@ -61,6 +62,7 @@ TITLES = {
     429: "Too many requests",
     500: "Our fault",
     503: "Not available now",
+    507: "The portal's disk is full",
 }
 
 
