@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ class View:
                 out[:, WORD_BITS * (lo - start) : WORD_BITS * (hi - start)] = rows[
                     :, WORD_BITS * (lo - first) : WORD_BITS * (hi - first)
                 ]
-            os.utime(file.fileno())
+            _mark_as_used(file.fileno())
         return out
 
 
@@ -250,6 +251,7 @@ class _Part:
         with disk():
             end = os.fstat(self._descriptor).st_size
             os.pwrite(self._descriptor, sealed + len(sealed).to_bytes(4, "big") + _MAGIC, end)
+            _mark_as_used(self._descriptor)
             os.fsync(self._descriptor)
             os.rename(self.path.with_suffix(_PART), self.path)
         self.close()
@@ -319,6 +321,11 @@ class Draft:
         for part in self.parts.values():
             part.drop()
         self.parts = {}
+
+
+def _mark_as_used(descriptor: int) -> None:
+    now = time.time_ns()  # finer than the file system's own clock
+    os.utime(descriptor, ns=(now, now))
 
 
 def _segment(file: str, number: int) -> bytes:

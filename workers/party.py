@@ -86,14 +86,17 @@ class Party:
         return assist(block, desk=desk, store=self.store, cancelled=lambda: self.cancelled(query, attempt))
 
     def _examine(self, envelope: dict[str, Any], query: str, attempt: int) -> Mandate:
-        return examine(
-            envelope,
-            query=query,
-            attempt=attempt,
-            config=self.config,
-            store=self.store,
-            ledger=self.ledger,
-        )
+        try:
+            return examine(
+                envelope,
+                query=query,
+                attempt=attempt,
+                config=self.config,
+                store=self.store,
+                ledger=self.ledger,
+            )
+        except LedgerError as wrong:  # the disk is full
+            raise Refused(wrong.code, str(wrong)) from None
 
     def _refuse(self, refused: Refused, envelope: dict[str, Any], query: str, attempt: int) -> str:
         """Report a refusal; a task that came twice is none: what is known of it was reported."""

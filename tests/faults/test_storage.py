@@ -139,7 +139,7 @@ SET_UP = textwrap.dedent("""
     from portal.budgets.models import Account
     from portal.registry.models import Dataset
     by = ensure_account("provider", "provider", "Hospital A", "correct horse battery staple")
-    made = Dataset.objects.create(pk="d" * 32, provider=by.organisation, uploaded_by="provider", title="t", capacity=64,
+    made = Dataset.objects.create(pk="d" * 32, chain="d" * 32, provider=by.organisation, uploaded_by="provider", title="t", capacity=64,
         version=1, provider_key="k" * 64, codebook="{}", codebook_hash="c" * 64, manifest="{}", manifest_hash="m" * 64,
         signature="s" * 128)
     Account.objects.create(dataset=made, total=int(sys.argv[1]))
