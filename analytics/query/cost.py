@@ -15,6 +15,9 @@ from analytics.query.model import By, Cohort, Plan, Release
 
 WORD_BITS = 64
 DIRECT_BITS = 1 << 16  # as mpcnode.protocols.popcount
+BIT_BYTES = (
+    64  # of a bit while it becomes a ring element: three components, and what is sent, vouched for, received
+)
 BLOCK_BYTES = 128 << 20  # of temporaries that one block of rows may take
 SEGMENT = 256  # as mpcnode.views: words of rows that are stored as one piece
 COIN_BITS = 64
@@ -68,9 +71,9 @@ def row_bytes(plan: Plan, held: Held = ()) -> int:
     """Bytes of temporaries that a row takes in the widest moment of a block, over all releases."""
     bits = {c.name: c.bits for c in plan.columns}
     made = conversions(plan, held)
-    total = sum(96 * bits_of for _, bits_of in made.operands) + 48 * len(ring_columns(plan))
+    total = sum(BIT_BYTES * bits_of for _, bits_of in made.operands) + 48 * len(ring_columns(plan))
     for release in plan.releases:
-        total += release.cells * (96 if release.operands else 2)
+        total += release.cells * (BIT_BYTES if release.operands else 2)
         total += sum(2 << min(bits[b.column], ONE_HOT_BITS) for b in release.by)
     return max(1, total)
 
