@@ -1,5 +1,6 @@
 """Commands of a party's operator: `python -m workers init DIR --party N`, `verify-ledger DIR`, `doctor [DIR]`,
-`backup DEST`, `restore SRC`. The party's folder is FOURFOLD_PARTY_DIR where a command does not name it.
+`backup DEST`, `restore SRC`, `clear-mismatch DIR [--dataset ID --reason TEXT]`. The party's folder is
+FOURFOLD_PARTY_DIR where a command does not name it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--keys", type=Path, metavar="PLACE", help="the keys' own backup, where the folder has none"
     )
     back.add_argument("--accept-older", action="store_true", help="restore a ledger that peers will refuse")
+    clear = commands.add_parser(
+        "clear-mismatch", help="list mismatches that keep orders among three parties away, or clear them"
+    )
+    clear.add_argument("folder", type=Path)
+    clear.add_argument("--dataset", metavar="ID", help="clear this dataset's; without it they are listed")
+    clear.add_argument("--reason", default="", help="what was found out: kept with the mismatch")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "init":
@@ -56,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
             back_up(folder_of(chosen.folder), chosen.dest, chosen.keys)
         elif chosen.command == "restore":
             put_back(chosen.source, folder_of(chosen.folder), chosen.keys, accept_older=chosen.accept_older)
+        elif chosen.command == "clear-mismatch":
+            _clear(ledger_of(chosen.folder), chosen.dataset, chosen.reason)
         else:
             length, head = ledger_of(chosen.folder).verify()
             print(f"{length} lines, head {head}")
@@ -119,6 +128,14 @@ def diagnose(folder: Path, *, deep: bool, as_json: bool) -> int:
     else:
         print("\n".join(finding.line() for finding in found))
     return 1 if any(finding.state == "failed" for finding in found) else 0
+
+
+def _clear(ledger: Ledger, dataset: str | None, reason: str) -> None:
+    if dataset is not None:
+        count = ledger.clear_mismatch(dataset, reason)
+        print(f"{count} mismatch{'es' * (count != 1)} of dataset {dataset} cleared")
+    for left in ledger.mismatches():
+        print(f"dataset {left}: an attempt ended with a mismatch")
 
 
 def ledger_of(folder: Path) -> Ledger:

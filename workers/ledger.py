@@ -66,6 +66,16 @@ CREATE TABLE IF NOT EXISTS attempts (
 CREATE TABLE IF NOT EXISTS peers (
     party INTEGER PRIMARY KEY, length INTEGER NOT NULL, head TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS pins (party INTEGER PRIMARY KEY, sign TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS missed (  -- attempts that a party was not there for
+    party INTEGER NOT NULL, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
+    PRIMARY KEY (party, nonce, attempt)
+) STRICT;
+CREATE TABLE IF NOT EXISTS mismatches (
+    order_hash TEXT NOT NULL, dataset TEXT NOT NULL, time INTEGER NOT NULL,
+    cleared INTEGER, reason TEXT NOT NULL,
+    PRIMARY KEY (order_hash, dataset), CHECK ((cleared IS NULL) = (reason = ''))
+) STRICT;
 """
 
 
@@ -113,14 +123,17 @@ class Ledger:
         order_hash: str,
         mode: str,
         charges: Sequence[Charge],
+        missing: int | None = None,
     ) -> None:
-        """Accept an attempt and reserve its charges, all or nothing.
+        """Accept an attempt and reserve its charges, all or nothing. `missing` is the party that is not there.
 
         Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
                 ModeFixed: a chain runs, or is about to run, in the other mode; BudgetExhausted.
         """
         with self._transaction() as db:
             self._accept(db, nonce, attempt, query, order_hash)
+            if missing is not None:
+                db.execute("INSERT INTO missed VALUES (?, ?, ?)", (missing, nonce, attempt))
             for charge in charges:
                 self._hold(db, charge, mode)
                 row = (charge.dataset, nonce, attempt, mode, charge.micro_epsilon)
@@ -292,6 +305,120 @@ class Ledger:
         with self._connection() as db:
             rows = db.execute("SELECT party, length, head FROM peers ORDER BY party")
             return {party: (length, head) for party, length, head in rows}
+
+    # -- parties that were not there, and attempts that somebody spoilt ------------------------------------
+
+    def meet(self, signs: Mapping[int, str]) -> None:
+        """Notice a party with another key than before: a new one, which has missed every debit of this ledger.
+
+        The head that was remembered of the old one says nothing about the new one's ledger.
+        """
+        with self._transaction() as db:
+            known = dict(db.execute("SELECT party, sign FROM pins").fetchall())
+            for party, sign in signs.items():
+                if known.get(party, sign) != sign:
+                    db.execute("DELETE FROM peers WHERE party = ?", (party,))
+                    db.execute(
+                        "INSERT OR IGNORE INTO missed"
+                        " SELECT DISTINCT ?, nonce, attempt FROM debits WHERE state = 'SPENT'",
+                        (party,),
+                    )
+                if known.get(party) != sign:
+                    db.execute(
+                        "INSERT INTO pins VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET sign = excluded.sign",
+                        (party, sign),
+                    )
+
+    def missed_by(self, party: int, datasets: Sequence[str]) -> set[tuple[str, int]]:
+        """(order hash, attempt) of each debit SPENT here on one of the datasets while the party was not there."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT DISTINCT a.order_hash, a.attempt, d.dataset FROM missed m"
+                " JOIN debits d USING (nonce, attempt) JOIN attempts a USING (nonce, attempt)"
+                " WHERE m.party = ? AND d.state = 'SPENT'",
+                (party,),
+            )
+            return {(row[0], row[1]) for row in rows if row[2] in datasets}
+
+    def spent_on(self, dataset: str) -> list[tuple[str, int]]:
+        """(order hash, attempt) of every debit SPENT on a dataset: what `take-over` signs to hold."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT a.order_hash, a.attempt FROM debits d JOIN attempts a USING (nonce, attempt)"
+                " WHERE d.dataset = ? AND d.state = 'SPENT' ORDER BY a.order_hash, a.attempt",
+                (dataset,),
+            )
+            return [(row[0], row[1]) for row in rows]
+
+    def take_over(
+        self,
+        *,
+        nonce: str,
+        attempt: int,
+        query: str,
+        order_hash: str,
+        mode: str,
+        charges: Sequence[Charge],
+    ) -> bool:
+        """Enter the debits of an attempt that others spent without this party; False if it is known here.
+
+        What no longer fits under a cap is entered up to the cap: the chain is exhausted either way.
+        """
+        with self._transaction() as db:
+            seen = db.execute("SELECT 1 FROM attempts WHERE nonce = ? AND attempt = ?", (nonce, attempt))
+            if seen.fetchone() is not None:
+                return False
+            db.execute(
+                "INSERT INTO attempts VALUES (?, ?, ?, ?, 'CLOSED', 'taken_over', '', 0, 0, '', 1)",
+                (nonce, attempt, query, order_hash),
+            )
+            for charge in charges:
+                db.execute(
+                    "INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (charge.dataset, charge.cap)
+                )
+                cap, held, fixed = db.execute(
+                    "SELECT cap, held, mode FROM chains WHERE dataset = ?", (charge.dataset,)
+                ).fetchone()
+                if fixed not in (None, mode):
+                    raise ModeFixed(fixed=fixed)
+                micro = min(charge.micro_epsilon, cap - held)
+                db.execute(
+                    "UPDATE chains SET held = held + ?, mode = ? WHERE dataset = ?",
+                    (micro, mode, charge.dataset),
+                )
+                row = (charge.dataset, nonce, attempt, mode, micro)
+                db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'SPENT')", row)
+                self._append(db, "RESERVED", *row)
+                self._append(db, "SPENT", *row)
+            return True
+
+    def note_mismatch(self, order_hash: str, datasets: Sequence[str]) -> None:
+        """Remember that an attempt at an order ended with a mismatch here; one that was cleared counts anew."""
+        with self._transaction() as db:
+            for dataset in datasets:
+                db.execute(
+                    "INSERT INTO mismatches VALUES (?, ?, ?, NULL, '') ON CONFLICT (order_hash, dataset)"
+                    " DO UPDATE SET time = excluded.time, cleared = NULL, reason = ''",
+                    (order_hash, dataset, int(time.time())),
+                )
+
+    def mismatches(self, order_hash: str = "", datasets: Sequence[str] | None = None) -> list[str]:
+        """The datasets with a mismatch that nobody cleared: of an order or on some datasets, or all of them."""
+        with self._connection() as db:
+            rows = db.execute("SELECT order_hash, dataset FROM mismatches WHERE cleared IS NULL").fetchall()
+        return sorted(
+            {row[1] for row in rows if datasets is None or row[0] == order_hash or row[1] in datasets}
+        )
+
+    def clear_mismatch(self, dataset: str, reason: str) -> int:
+        """The operator has found out why: the dataset's mismatches no longer count. Returns how many there were."""
+        if not reason.strip():
+            raise LedgerError("a mismatch is cleared with a reason")
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE mismatches SET cleared = ?, reason = ? WHERE dataset = ? AND cleared IS NULL",
+                (int(time.time()), reason.strip(), dataset),
+            ).rowcount
 
     def verify(self) -> tuple[int, str]:
         """Follow the chain from its first line, add everything up again, and return the head.

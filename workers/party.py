@@ -64,6 +64,7 @@ class Party:
                 return "busy"
             close_left_open(self.config, self.keys, self.ledger, self.connect)
             post_answers(self.ledger, self.portal)
+            self.ledger.meet({peer.party: peer.sign for peer in self.config.peers})
             try:
                 envelope = self.portal.order(query)
             except PortalUnreachable as gone:
@@ -110,7 +111,9 @@ class Party:
             order = check_order(envelope)
         except (Refused, KeyError, TypeError):
             return
-        place = Place(nonce=order.nonce, attempt=attempt, order_hash=order.hash)
+        if self.config.party not in order.parties:
+            return  # nobody waits for a party that the order does without
+        place = Place(nonce=order.nonce, attempt=attempt, order_hash=order.hash, missing=order.missing)
         give_up(place, self.config, self.keys, self.connect)
 
     def _attempt(self, mandate: Mandate) -> str:
@@ -135,6 +138,8 @@ class Party:
             code = _code(error)
             _log_failure(self.config.party, order.query, number, code, error)
             joint.drop()
+            if code == "mismatch":
+                self.ledger.note_mismatch(mandate.order_hash, [dataset.id for dataset in order.datasets])
             self._abort(mandate, code)
             self._abandon(joint)
             return code
@@ -155,6 +160,7 @@ class Party:
             session=answer.session,
             integers=answer.integers,
             rounds=answer.rounds,
+            missing=mandate.order.missing,
         )
         kept = json.dumps({"report": said, "beside": {"integers": answer.integers}})
         self.ledger.close(**mandate.place, outcome="answered", answer=kept)

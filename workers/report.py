@@ -49,8 +49,9 @@ def result(
     session: str,
     integers: Sequence[Sequence[int]],
     rounds: int,
+    missing: int | None = None,
 ) -> dict[str, Any]:
-    """The released integers, by their digest; they travel beside the report."""
+    """The released integers, by their digest; they travel beside the report. `missing`: three parties made them."""
     return _report(
         "result",
         party,
@@ -61,6 +62,7 @@ def result(
         session=session,
         result_hash=digest({"type": "fourfold/1/integers", "integers": [list(part) for part in integers]}),
         rounds=rounds,
+        missing=missing,
     )
 
 

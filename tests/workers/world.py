@@ -135,10 +135,16 @@ class World:
         *,
         minimum_cohort: int = 11,
         exact: bool = True,
+        three_party: bool = False,
         portal_key: Ed25519PrivateKey | None = None,
         provider_key: Ed25519PrivateKey | None = None,
     ) -> None:
-        self.folder, self.settings = folder, {"minimum_cohort": minimum_cohort, "exact": exact}
+        self.folder = folder
+        self.settings = {
+            "minimum_cohort": minimum_cohort,
+            "exact": exact,
+            "three_party": three_party,
+        }
         self.portal_key = portal_key or Ed25519PrivateKey.generate()
         self.provider_key = provider_key or Ed25519PrivateKey.generate()
         self.portal_sign = approval.public_hex(self.portal_key)
@@ -155,6 +161,7 @@ class World:
                     "peers": self.peers,
                     "floors": {"minimum_cohort": minimum_cohort},
                     "exact": exact,
+                    "three_party": three_party,
                 },
                 folder=place,
                 redis_url="redis://nowhere",
@@ -311,6 +318,22 @@ class World:
             "attempt": attempt,
             "datasets": [],
         }
+
+    def consents(self, order: Order, *, key: Ed25519PrivateKey | None = None, **changes: Any) -> list[Any]:
+        """The provider's consent for each dataset of an order; `changes` are names to write otherwise."""
+        signed = []
+        for dataset in order.datasets:
+            body = {
+                "type": "fourfold/1/consent",
+                "dataset": dataset.id,
+                "order_hash": order.hash,
+                "n": 3,
+                "missing": order.missing,
+                "expires": order.expires,
+                **changes,
+            }
+            signed.append({"consent": body, "signature": approval.sign(body, key or self.provider_key)})
+        return signed
 
     def give(self, dataset: provider_bundle.Dataset) -> str:
         """Store a dataset at all parties without the portal."""
