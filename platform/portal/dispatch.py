@@ -28,7 +28,7 @@ class BrokerDown(Exception):
 class Sender(Protocol):
     """What the dispatcher needs of the outside; the tests have one that only records."""
 
-    def run(self, query: str, attempt: int) -> None: ...
+    def run(self, query: str, attempt: int, missing: int | None = None) -> None: ...
 
     def ingest(self, dataset: str, party: int) -> None: ...
 
@@ -38,9 +38,9 @@ class Sender(Protocol):
 class CelerySender:
     """Sends through Celery to each party's own key prefix."""
 
-    def run(self, query: str, attempt: int) -> None:
-        """Tell all parties to run an attempt. Raises BrokerDown."""
-        for party in range(PARTIES):
+    def run(self, query: str, attempt: int, missing: int | None = None) -> None:
+        """Tell all parties, but one that is missing, to run an attempt. Raises BrokerDown."""
+        for party in (p for p in range(PARTIES) if p != missing):
             _send(
                 party,
                 "workers.run",

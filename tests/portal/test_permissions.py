@@ -42,6 +42,12 @@ TABLE = {
     ("api:cancel", "post"): [401, 403, 403, 409, 404, 409, 403, 401, 401],  # it does not run yet
     ("api:result", "get"): [401, 403, 404, 202, 404, 202, 202, 401, 401],
     ("api:parties", "get"): OPEN,
+    ("api:lost", "post"): [401, 403, 403, 403, 403, 409, 403, 401, 401],  # without a reason
+    ("api:returned", "post"): [401, 403, 403, 403, 403, 409, 403, 401, 401],
+    ("api:consents", "get"): [401, 200, 200, 403, 403, 403, 403, 401, 401],
+    ("api:consent", "get"): [401, 404, 404, 403, 403, 403, 403, 401, 401],  # not an order among three
+    ("api:consent", "post"): [401, 404, 404, 403, 403, 403, 403, 401, 401],
+    ("api:owed", "get"): [401, 401, 401, 401, 401, 401, 401, 200, 403],
     ("api:reports", "post"): [400] * 9,
     ("api:party-dataset", "get"): [401, 401, 401, 401, 401, 401, 401, 200, 403],
     ("api:party-chunk", "get"): [401, 401, 401, 401, 401, 401, 401, 404, 403],
@@ -80,6 +86,10 @@ def address(name, query, dataset):
         "api:cancel": [query.pk],
         "api:result": [query.pk],
         "api:reports": [0],
+        "api:lost": [0],
+        "api:returned": [0],
+        "api:consent": [query.pk],
+        "api:owed": [0, dataset.pk],
         "api:party-dataset": [0, dataset.pk],
         "api:party-chunk": [0, dataset.pk, 0],
         "api:party-order": [0, query.pk],

@@ -3,7 +3,7 @@
 from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from portal.api import dataset_views, other_views, party_views, query_views
+from portal.api import absence_views, dataset_views, other_views, party_views, query_views
 
 
 class DatasetId:
@@ -57,6 +57,10 @@ urlpatterns = [
     path("queries/<uuid:pk>/cancel/", query_views.Cancel.as_view(), name="cancel"),
     path("queries/<uuid:pk>/result/", query_views.ResultView.as_view(), name="result"),
     path("parties/", party_views.Parties.as_view(), name="parties"),
+    path("parties/<small:party>/lost/", absence_views.Lost.as_view(), name="lost"),
+    path("parties/<small:party>/returned/", absence_views.Returned.as_view(), name="returned"),
+    path("consents/", absence_views.Consents.as_view(), name="consents"),
+    path("consents/<uuid:pk>/", absence_views.ConsentTo.as_view(), name="consent"),
     path("parties/<small:party>/reports/", party_views.Reports.as_view(), name="reports"),
     path(
         "parties/<small:party>/datasets/<dataset:pk>/",
@@ -68,6 +72,7 @@ urlpatterns = [
         party_views.PartyChunk.as_view(),
         name="party-chunk",
     ),
+    path("parties/<small:party>/datasets/<dataset:pk>/owed/", absence_views.Owed.as_view(), name="owed"),
     path("parties/<small:party>/orders/<uuid:pk>/", party_views.PartyOrder.as_view(), name="party-order"),
     re_path(r"^.*$", other_views.Nowhere.as_view(), name="nowhere"),
 ]

@@ -17,6 +17,7 @@ from analytics.query.errors import QueryError
 from analytics.query.model import canonical
 from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
+from portal.absence import lost
 from portal.accounts.models import Role, User
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
@@ -80,12 +81,16 @@ def keep(*, analyst: User, prepared: Prepared) -> Query:
     return query
 
 
-def approve(*, query: Query, by: User, reason: str = "") -> None:
+def approve(*, query: Query, by: User, reason: str = "", missing: int | None = None) -> None:
     """The operator's yes: budget is reserved of every dataset, order and approval are signed.
 
+    `missing` is the party that is declared lost: the order is then one among the three others, passively secure,
+    and waits for every provider's consent.
     Raises  NotAllowed unless `by` is an operator and not the asker; IllegalMove; BudgetExhausted.
     """
     _must_decide(query, by)
+    if missing is not None and missing != lost.current():
+        raise IllegalMove(f"party {missing} is not declared lost: an order among three needs that first")
     reason = reason.strip()[:LONGEST_REASON]
     with transaction.atomic():
         query = _locked(query)
@@ -101,7 +106,7 @@ def approve(*, query: Query, by: User, reason: str = "") -> None:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
         _check_again(query, datasets)
         covered = _reserve(query, [d.pk for d in datasets])
-        _sign(query, datasets, attempts=covered, by=by.username, reason=reason)
+        _sign(query, datasets, attempts=covered, by=by.username, reason=reason, missing=missing)
         move(
             query,
             State.APPROVED,
@@ -208,7 +213,9 @@ def _reserve(query: Query, datasets: list[str]) -> int:
     raise AssertionError("unreachable: the last attempt is reserved or refused")
 
 
-def _sign(query: Query, datasets: list[Dataset], *, attempts: int, by: str, reason: str) -> None:
+def _sign(
+    query: Query, datasets: list[Dataset], *, attempts: int, by: str, reason: str, missing: int | None
+) -> None:
     now = int(time.time())
     order = OrderBody(
         query=str(query.pk),
@@ -225,6 +232,7 @@ def _sign(query: Query, datasets: list[Dataset], *, attempts: int, by: str, reas
         analyst=query.analyst.username,
         not_before=now,
         expires=now + settings.FOURFOLD_ORDER_LIFETIME,
+        missing=missing,
     )
     approval = Approval(order_hash=order.hash, by=by, reason=reason, time=now)
     Order.objects.create(

@@ -54,8 +54,8 @@ def tick(sender: Sender) -> None:
             log.exception("query %s could not be tended", query.pk)
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
     while free > 0:
-        following = attempts.waiting()
-        if following is None or pauses.current() or not attempts.may_begin(following, now):
+        following = None if pauses.current() else attempts.waiting(now)
+        if following is None:
             break
         try:
             attempt = attempts.begin(following)
@@ -169,7 +169,8 @@ def _tend(query: Query, sender: Sender) -> None:
 
 def _tell(attempt: Attempt, sender: Sender) -> None:
     query = str(attempt.query_id)
-    sender.run(query, attempt.number)
+    missing = attempt.query.order.missing
+    sender.run(query, attempt.number, *([] if missing is None else [missing]))
     Attempt.objects.filter(pk=attempt.pk).update(told_at=timezone.now())
 
 

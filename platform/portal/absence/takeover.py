@@ -1,0 +1,71 @@
+"""Debits that a party was not there for: listed for it with the others' signed words, and its own word that it holds them."""
+
+import json
+from typing import Any
+
+from django.db import transaction
+
+from analytics.query.model import canonical
+from portal.absence.models import TakenOver
+from portal.audit.actions import record
+from portal.queries.models import Query, ReportKind
+from portal.registry.models import Dataset
+
+ENOUGH = 2  # signed words of others that a debit needs: one of two parties is honest
+
+
+def owed(party: int, dataset: Dataset) -> list[dict[str, Any]]:
+    """Each attempt on the dataset that others say was spent and this party has said nothing of.
+
+    [{"order", "order_signature", "attempt", "reports": [{"report", "signature"}]}], oldest first.
+    """
+    found = []
+    queries = Query.objects.filter(datasets=dataset, order__isnull=False).select_related("order")
+    for query in queries.order_by("approved_at", "pk").prefetch_related("attempts__reports"):
+        for attempt in query.attempts.all():
+            words = [r for r in attempt.reports.all() if r.kind != ReportKind.STARTED]
+            spent = [r for r in words if r.party != party and _spent(r)]
+            if len({r.party for r in spent}) >= ENOUGH:
+                found.append(
+                    {
+                        "order": json.loads(query.order.body),
+                        "order_signature": query.order.signature,
+                        "attempt": attempt.number,
+                        "reports": [{"report": json.loads(r.body), "signature": r.signature} for r in spent],
+                    }
+                )
+    return found
+
+
+def keep(*, party: int, report: dict[str, Any], signature: str) -> bool:
+    """A verified word of a party on the debits that it holds; an older word never replaces a newer one."""
+    with transaction.atomic():
+        there = TakenOver.objects.select_for_update().filter(party=party, dataset=report["dataset"]).first()
+        if there is not None and there.said_at >= report["time"]:
+            return False
+        TakenOver.objects.update_or_create(
+            party=party,
+            dataset_id=report["dataset"],
+            defaults={
+                "body": canonical(report).decode(),
+                "signature": signature,
+                "said_at": report["time"],
+            },
+        )
+        record(
+            "debits taken over",
+            by=f"party {party}",
+            subject=f"dataset {report['dataset']}",
+            detail={"debits": len(report["debits"])},
+        )
+    return True
+
+
+def envelope(query: Query) -> list[dict[str, Any]]:
+    """What parties have said about the datasets of a query."""
+    words = TakenOver.objects.filter(dataset__in=query.datasets.all()).order_by("party", "dataset")
+    return [{"report": json.loads(w.body), "signature": w.signature} for w in words]
+
+
+def _spent(report: Any) -> bool:
+    return report.kind == ReportKind.RESULT or bool(json.loads(report.body).get("ready"))
