@@ -1,5 +1,5 @@
 """Commands of a party's operator: `python -m workers init DIR --party N`, `verify-ledger DIR`, `doctor [DIR]`,
-`backup DEST`, `restore SRC`, `clear-mismatch DIR [--dataset ID --reason TEXT]`. The party's folder is
+`backup DEST`, `restore SRC`, `clear-mismatch DIR [--dataset ID --reason TEXT]`, `take-over DIR`. The party's folder is
 FOURFOLD_PARTY_DIR where a command does not name it.
 """
 
@@ -11,11 +11,15 @@ import os
 import sys
 from pathlib import Path
 
+from mpcnode.errors import MpcError
+from mpcnode.store import Store
 from workers import backup, config, keys
 from workers.doctor import Case, Skipped, examine
 from workers.doctor.checks import CHECKS
 from workers.errors import BackupRefused, Misconfigured, WorkerError
 from workers.ledger import Ledger
+from workers.portal_client import Portal
+from workers.takeover import take_over
 
 FOLDER = "the party's folder; default: FOURFOLD_PARTY_DIR"
 
@@ -53,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     clear.add_argument("folder", type=Path)
     clear.add_argument("--dataset", metavar="ID", help="clear this dataset's; without it they are listed")
     clear.add_argument("--reason", default="", help="what was found out: kept with the mismatch")
+    taking = commands.add_parser(
+        "take-over", help="enter the debits that were spent while the party was away"
+    )
+    taking.add_argument("folder", type=Path)
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "init":
@@ -65,10 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
             put_back(chosen.source, folder_of(chosen.folder), chosen.keys, accept_older=chosen.accept_older)
         elif chosen.command == "clear-mismatch":
             _clear(ledger_of(chosen.folder), chosen.dataset, chosen.reason)
+        elif chosen.command == "take-over":
+            _take_over(chosen.folder)
         else:
             length, head = ledger_of(chosen.folder).verify()
             print(f"{length} lines, head {head}")
-    except WorkerError as wrong:
+    except (WorkerError, MpcError) as wrong:
         print(wrong, file=sys.stderr)
         return 1
     return 0
@@ -136,6 +146,17 @@ def _clear(ledger: Ledger, dataset: str | None, reason: str) -> None:
         print(f"{count} mismatch{'es' * (count != 1)} of dataset {dataset} cleared")
     for left in ledger.mismatches():
         print(f"dataset {left}: an attempt ended with a mismatch")
+
+
+def _take_over(folder: Path) -> None:
+    """Of every dataset that is stored here. Redis is not needed for it."""
+    mine = config.load({"FOURFOLD_PARTY_DIR": str(folder), "REDIS_URL": ""})
+    own = keys.load(folder)
+    store, ledger = Store(mine.store, own.store, mine.party), ledger_of(folder)
+    with Portal(mine, own) as portal:
+        for dataset in store.list():
+            new = take_over(dataset, config=mine, store=store, ledger=ledger, portal=portal)
+            print(f"dataset {dataset}: {new} debit{'s' * (new != 1)} taken over")
 
 
 def ledger_of(folder: Path) -> Ledger:

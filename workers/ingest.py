@@ -7,12 +7,13 @@ signed anew for the same dataset replaces the old one only while nothing was eve
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from analytics.query.model import digest
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
-from workers import bundle, report
+from workers import bundle, provision, report, takeover
 from workers.config import Config
 from workers.errors import BundleRejected
 from workers.keys import Keys
@@ -65,14 +66,41 @@ def _take(
     checked = bundle.check_served(served, dataset_id, config)
     if (keys.seal_hex, keys.sign_hex) != (config.me.seal, config.me.sign):
         raise BundleRejected("party_set", "party.json names other keys for this party than it has")
-    chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
-    opened = bundle.open_bundle(checked, chunks, config, keys)
+    last, epoch = provision.newcomer(checked.manifest, served.get("party_sets"))
+    if last == config.party:
+        opened = provision.receive(
+            checked, served.get("party_sets"), _provided(served, checked, epoch, portal), config, keys
+        )
+    else:
+        chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
+        opened = bundle.open_bundle(checked, chunks, config, keys)
     if store.has(dataset_id):
         if ledger.balance(dataset_id) is not None:
             raise BundleRejected("conflict", "another manifest of this dataset was charged already")
         store.destroy(dataset_id)
-    store.put(dataset_id, checked.meta(), checked.layout, opened.components)
+    store.put(dataset_id, opened.meta(), checked.layout, opened.components)
+    if last == config.party:
+        # What the party that it replaces had spent is spent: before a receipt says that it is here.
+        takeover.take_over(dataset_id, config=config, store=store, ledger=ledger, portal=portal)
     return "stored"
+
+
+def _provided(
+    served: dict[str, Any], checked: bundle.Served, epoch: int, portal: Portal
+) -> dict[int, Iterator[bytes]]:
+    """The sealed chunks of each of the three others, as many as the portal says and an honest sender needs."""
+
+    def chunks(sender: int, count: int) -> Iterator[bytes]:
+        for number in range(count):
+            yield portal.provided(checked.manifest.dataset, epoch, sender, number)
+
+    said = served.get("provided")
+    most = provision.longest(checked)
+    return {
+        int(sender): chunks(int(sender), count)
+        for sender, count in (said if isinstance(said, dict) else {}).items()
+        if sender in ("0", "1", "2", "3") and type(count) is int and 0 < count <= most
+    }
 
 
 def _hash(manifest: Any) -> str:

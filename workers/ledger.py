@@ -330,12 +330,13 @@ class Ledger:
                     )
 
     def missed_by(self, party: int, datasets: Sequence[str]) -> set[tuple[str, int]]:
-        """(order hash, attempt) of each debit SPENT here on one of the datasets while the party was not there."""
+        """(order hash, attempt) of each opened debit on one of the datasets while the party was not there."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT DISTINCT a.order_hash, a.attempt, d.dataset FROM missed m"
                 " JOIN debits d USING (nonce, attempt) JOIN attempts a USING (nonce, attempt)"
-                " WHERE m.party = ? AND d.state = 'SPENT'",
+                # What was spent and never opened was opened by nobody honest, or another party demands it.
+                " WHERE m.party = ? AND d.state = 'SPENT' AND a.opened",
                 (party,),
             )
             return {(row[0], row[1]) for row in rows if row[2] in datasets}
@@ -360,18 +361,20 @@ class Ledger:
         mode: str,
         charges: Sequence[Charge],
     ) -> bool:
-        """Enter the debits of an attempt that others spent without this party; False if it is known here.
+        """Enter the debits of an attempt that others spent without this party; False if all are known here.
 
+        An attempt that this party took part in keeps its own word on it.
         What no longer fits under a cap is entered up to the cap: the chain is exhausted either way.
         """
         with self._transaction() as db:
-            seen = db.execute("SELECT 1 FROM attempts WHERE nonce = ? AND attempt = ?", (nonce, attempt))
-            if seen.fetchone() is not None:
-                return False
             db.execute(
-                "INSERT INTO attempts VALUES (?, ?, ?, ?, 'CLOSED', 'taken_over', '', 0, 0, '', 1)",
+                "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, 'CLOSED', 'taken_over', '', 0, 0, '', 1)",
                 (nonce, attempt, query, order_hash),
             )
+            if self._attempt(db, nonce, attempt)["outcome"] != "taken_over":
+                return False
+            known = {debit["dataset"] for debit in self._debits(db, nonce, attempt)}
+            charges = [charge for charge in charges if charge.dataset not in known]
             for charge in charges:
                 db.execute(
                     "INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (charge.dataset, charge.cap)
@@ -390,7 +393,7 @@ class Ledger:
                 db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'SPENT')", row)
                 self._append(db, "RESERVED", *row)
                 self._append(db, "SPENT", *row)
-            return True
+            return bool(charges)
 
     def note_mismatch(self, order_hash: str, datasets: Sequence[str]) -> None:
         """Remember that an attempt at an order ended with a mismatch here; one that was cleared counts anew."""

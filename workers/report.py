@@ -1,4 +1,4 @@
-"""What a party says to the portal, word for word: eight kinds of signed report, integers and names only.
+"""What a party says to the portal, word for word: nine kinds of signed report, integers and names only.
 
 No report carries a hash of shares, tags or messages, nor a detail of a failure beyond one public code.
 """
@@ -64,6 +64,11 @@ def result(
         rounds=rounds,
         missing=missing,
     )
+
+
+def taken_over(party: int, dataset: str, debits: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Every debit of the dataset that this party's ledger holds as spent: (order hash, attempt)."""
+    return _report("taken-over", party, dataset=dataset, debits=[list(debit) for debit in debits])
 
 
 def heartbeat(

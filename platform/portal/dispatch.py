@@ -32,6 +32,8 @@ class Sender(Protocol):
 
     def ingest(self, dataset: str, party: int) -> None: ...
 
+    def provision(self, dataset: str, party: int) -> None: ...
+
     def cancel(self, query: str, attempt: int) -> None: ...
 
 
@@ -51,6 +53,10 @@ class CelerySender:
     def ingest(self, dataset: str, party: int) -> None:
         """Tell a party to open its bundle. Raises BrokerDown."""
         _send(party, "workers.ingest", {"dataset": dataset})
+
+    def provision(self, dataset: str, party: int) -> None:
+        """Tell a party to hand the new party of a dataset its share. Raises BrokerDown."""
+        _send(party, "workers.provision", {"dataset": dataset})
 
     def cancel(self, query: str, attempt: int) -> None:
         """Call off the attempt and those before it: waiting parties look for this key. Raises BrokerDown."""

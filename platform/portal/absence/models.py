@@ -71,3 +71,42 @@ class TakenOver(models.Model):
     class Meta:
         ordering = ["party"]
         constraints = [models.UniqueConstraint(name="taken_over_once", fields=["party", "dataset"])]
+
+
+class PartySet(models.Model):
+    """A provider's signed word on who holds its dataset from now on; `party` is the one that is new."""
+
+    dataset = models.ForeignKey("registry.Dataset", on_delete=models.PROTECT, related_name="party_sets")
+    epoch = models.PositiveIntegerField()
+    party = models.PositiveSmallIntegerField()
+    body = models.TextField(help_text="canonical JSON, as signed by the provider")
+    signature = models.CharField(max_length=128)
+    by = models.CharField(max_length=150)
+    created = models.DateTimeField(auto_now_add=True)
+    told_at = models.DateTimeField(null=True, blank=True, help_text="when parties were last told")
+    told_of = models.PositiveSmallIntegerField(default=0, help_text="how many had provided then")
+    ready_at = models.DateTimeField(null=True, blank=True, help_text="when the new party's receipt came")
+
+    class Meta:
+        ordering = ["epoch"]
+        constraints = [models.UniqueConstraint(name="party_set_once", fields=["dataset", "epoch"])]
+
+    def __str__(self) -> str:
+        return f"set {self.epoch} of {self.dataset_id}"
+
+
+class ProvisionChunk(models.Model):
+    """One sealed chunk from one of the three others for the new party; the bytes lie in a file."""
+
+    party_set = models.ForeignKey(PartySet, on_delete=models.CASCADE, related_name="provisions")
+    sender = models.PositiveSmallIntegerField()
+    number = models.PositiveIntegerField()
+    of = models.PositiveIntegerField()
+    size = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="provision_chunk_once", fields=["party_set", "sender", "number"]),
+            models.CheckConstraint(name="provision_chunk_within", condition=Q(number__lt=models.F("of"))),
+        ]

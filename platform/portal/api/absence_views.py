@@ -4,22 +4,26 @@
 
 from typing import Any
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework.generics import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics.query.consent import PASSIVE
-from portal.absence import consents, lost, takeover
-from portal.absence.models import LostParty
+from portal.absence import consents, lost, replacement, takeover
+from portal.absence.models import LostParty, PartySet
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.dataset_views import PROVIDERS
+from portal.api.parsers import BoundedBytesParser
 from portal.api.party_views import PartyView, uploaded
-from portal.api.permissions import ByRole
+from portal.api.permissions import ByRole, visible_datasets
+from portal.api.renderers import BytesRenderer, JSONRenderer
 from portal.queries.actions import signed_by_portal
 from portal.queries.models import Query
+from portal.registry import bundles
 from portal.registry.models import PARTIES
 
 OPERATORS = frozenset({Role.OPERATOR})
@@ -107,6 +111,63 @@ class ConsentTo(APIView):
         if query is None:
             raise Http404
         return query
+
+
+class PartySets(APIView):
+    """Who holds a dataset from now on, after a party was replaced: signed by the dataset's provider."""
+
+    permission_classes = [ByRole]
+    roles = {"POST": PROVIDERS}
+
+    @extend_schema(request=serializers.PartySetSerializer, responses={201: serializers.AcceptedSerializer})
+    def post(self, request: Any, pk: str) -> Response:
+        dataset = get_object_or_404(visible_datasets(request.user), pk=pk)
+        serializer = serializers.PartySetSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        _, new = replacement.hand_on(
+            dataset=dataset,
+            by=request.user,
+            body=request.data["set"],
+            signature=serializer.validated_data["signature"],
+        )
+        return Response({"accepted": new}, status=201 if new else 200)
+
+
+def _set_under_way(pk: str, epoch: int) -> PartySet:
+    return get_object_or_404(
+        PartySet.objects.select_related("dataset"), dataset=pk, epoch=epoch, ready_at=None
+    )
+
+
+class Provision(PartyView):
+    """One sealed chunk that a party provides for the new party of a dataset."""
+
+    parser_classes = [BoundedBytesParser]
+    body_limit = bundles.LARGEST_CHUNK
+
+    @extend_schema(
+        request={"application/octet-stream": OpenApiTypes.BINARY}, responses=serializers.AcceptedSerializer
+    )
+    def put(self, request: Any, party: int, pk: str, epoch: int, chunks: int, chunk: int) -> Response:
+        content = request.data if isinstance(request.data, bytes) else b""
+        row = _set_under_way(pk, epoch)
+        return Response(
+            {"accepted": replacement.store(row, sender=party, number=chunk, of=chunks, content=content)}
+        )
+
+
+class Provided(PartyView):
+    """One sealed chunk that another party provided, for the new party alone."""
+
+    renderer_classes = [BytesRenderer, JSONRenderer]
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request: Any, party: int, pk: str, epoch: int, sender: int, chunk: int) -> HttpResponse:
+        row = _set_under_way(pk, epoch)
+        found = get_object_or_404(row.provisions, sender=sender, number=chunk)
+        if party != row.party:
+            raise Http404
+        return HttpResponse(replacement.read(found), content_type="application/octet-stream")
 
 
 class Owed(PartyView):

@@ -12,7 +12,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.absence import consents, takeover
+from portal.absence import consents, replacement, takeover
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.authentication import PartyAuthentication
@@ -89,6 +89,10 @@ class PartyDataset(PartyView):
                 "codebook": json.loads(dataset.codebook),
                 "state": dataset.state,
                 "chunks": dataset.chunks.filter(party=party).count(),
+                "party_sets": replacement.signed_sets(dataset),
+                "provided": {}
+                if (row := replacement.outstanding(dataset)) is None
+                else replacement.provided(row),
             }
         )
 
@@ -127,7 +131,11 @@ class PartyOrder(PartyView):
             }
             for d in query.datasets.order_by("pk")
         ]
-        beside = {"consents": consents.envelope(query), "taken_over": takeover.envelope(query)}
+        beside = {
+            "consents": consents.envelope(query),
+            "taken_over": takeover.envelope(query),
+            "party_sets": {d.pk: replacement.signed_sets(d) for d in query.datasets.order_by("pk")},
+        }
         return Response(
             {**actions.signed_by_portal(query), "attempt": attempt.number, "datasets": datasets, **beside}
         )

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from analytics.query.consent import ACTIVE, PASSIVE
 from portal.absence.models import LostParty
+from portal.absence.replacement import signed_sets
 from portal.accounts.models import Role
 from portal.audit.models import Event
 from portal.budgets.actions import decimal_text
@@ -99,6 +100,11 @@ class WaitingConsentSerializer(serializers.Serializer):
 
 class ConsentSerializer(serializers.Serializer):
     consent = serializers.DictField()
+    signature = serializers.RegexField(r"^[0-9a-f]{128}\Z")
+
+
+class PartySetSerializer(serializers.Serializer):
+    set = serializers.DictField()
     signature = serializers.RegexField(r"^[0-9a-f]{128}\Z")
 
 
@@ -274,6 +280,7 @@ class DatasetDetailSerializer(DatasetSerializer):
     receipts = serializers.SerializerMethodField()
     complaints = serializers.SerializerMethodField()
     uploaded = serializers.SerializerMethodField()
+    party_sets = serializers.SerializerMethodField(help_text="who holds it, after the manifest's own parties")
 
     class Meta(DatasetSerializer.Meta):
         fields = [
@@ -286,6 +293,7 @@ class DatasetDetailSerializer(DatasetSerializer):
             "receipts",
             "complaints",
             "uploaded",
+            "party_sets",
         ]
         read_only_fields = fields
 
@@ -308,6 +316,10 @@ class DatasetDetailSerializer(DatasetSerializer):
     @extend_schema_field({"type": "array", "items": {"type": "object"}})
     def get_complaints(self, dataset: Dataset) -> list[dict[str, Any]]:
         return [{"party": r.party, "code": r.code, "time": r.time} for r in self._current(dataset, code=None)]
+
+    @extend_schema_field(PartySetSerializer(many=True))
+    def get_party_sets(self, dataset: Dataset) -> list[dict[str, Any]]:
+        return signed_sets(dataset)
 
     @extend_schema_field({"type": "array", "items": {"type": "object"}})
     def get_uploaded(self, dataset: Dataset) -> list[dict[str, int]]:

@@ -47,6 +47,7 @@ urlpatterns = [
         dataset_views.BundleChunk.as_view(),
         name="bundle",
     ),
+    path("datasets/<dataset:pk>/party-sets/", absence_views.PartySets.as_view(), name="party-sets"),
     path("datasets/<dataset:pk>/complete/", dataset_views.Complete.as_view(), name="complete"),
     path("queries/", query_views.Queries.as_view(), name="queries"),
     path("queries/preview/", query_views.Preview.as_view(), name="preview"),
@@ -73,6 +74,16 @@ urlpatterns = [
         name="party-chunk",
     ),
     path("parties/<small:party>/datasets/<dataset:pk>/owed/", absence_views.Owed.as_view(), name="owed"),
+    path(
+        "parties/<small:party>/datasets/<dataset:pk>/provisions/<small:epoch>/<small:chunks>/<small:chunk>/",
+        absence_views.Provision.as_view(),
+        name="provision",
+    ),
+    path(
+        "parties/<small:party>/datasets/<dataset:pk>/provided/<small:epoch>/<small:sender>/<small:chunk>/",
+        absence_views.Provided.as_view(),
+        name="provided",
+    ),
     path("parties/<small:party>/orders/<uuid:pk>/", party_views.PartyOrder.as_view(), name="party-order"),
     re_path(r"^.*$", other_views.Nowhere.as_view(), name="nowhere"),
 ]

@@ -17,7 +17,7 @@ from analytics.query.errors import QueryError
 from analytics.query.model import canonical
 from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
-from portal.absence import lost
+from portal.absence import lost, replacement
 from portal.accounts.models import Role, User
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
@@ -101,6 +101,12 @@ def approve(*, query: Query, by: User, reason: str = "", missing: int | None = N
         gone = [d.pk for d in datasets if d.state != DatasetState.READY]
         if gone:
             raise IllegalMove(f"dataset {gone[0]} is no longer ready")
+        away = [d.pk for d in datasets if not replacement.held_here(d)]
+        if away:
+            raise IllegalMove(
+                f"dataset {away[0]} is not held by the parties of this portal: its provider signs the new set of"
+                " parties, then the new one takes its share over"
+            )
         other = [d for d in datasets if d.mode not in ("", query.mode)]
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")

@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from django.db.models import Q
 from django.utils import timezone
 
+from portal.absence import replacement
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.operations import pauses, retention
 from portal.queries import attempts
@@ -39,6 +40,7 @@ def tick(sender: Sender) -> None:
     """One look at everything: end or release attempts, tell parties, start what may start and no pause holds."""
     now = timezone.now()
     _tell_of_datasets(sender)
+    replacement.tell(sender)
     for stopping in attempts.cancelled():
         # The key lives a minute and the broker may have been down: parties are told until they have spoken.
         sender.cancel(str(stopping.query_id), stopping.number)

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical, digest
-from portal.absence import takeover
+from portal.absence import replacement, takeover
 from portal.audit.actions import record
 from portal.operations import health
 from portal.queries import attempts
@@ -165,6 +165,11 @@ def accept(posted: Posted) -> bool:
         dataset = Dataset.objects.filter(pk=posted.report["dataset"]).first()
         if dataset is None:
             raise ReportConflict("there is no such dataset")
+        row = replacement.outstanding(dataset)
+        if row is not None and row.party == posted.party:
+            return replacement.receive(
+                row, report=posted.report, signature=posted.signature, code=posted.report.get("code", "")
+            )
         return registry.receive(
             dataset=dataset,
             party=posted.party,

@@ -1,0 +1,99 @@
+"""The debits that the others spent while this party was not there, entered into its own ledger.
+
+Each comes as the order that the portal signed and the words of parties that their debit of it was spent; it counts
+when two others signed so, for one of any two is honest. Then this party signs which debits it holds, and the
+others let it take part again. Public: all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from analytics.query import approval
+from analytics.query.order import Order, OrderRejected
+from mpcnode.errors import StoreError
+from mpcnode.store import Store
+from workers import report
+from workers.config import Config
+from workers.errors import BundleRejected
+from workers.ledger import Charge, Ledger
+from workers.manifest import Manifest
+from workers.portal_client import Portal
+
+log = logging.getLogger(__name__)
+
+ENOUGH = 2  # others that signed
+
+
+def take_over(dataset_id: str, *, config: Config, store: Store, ledger: Ledger, portal: Portal) -> int:
+    """Enter what this party missed of a dataset, and sign what it holds; how many debits were new here.
+
+    Raises  PortalUnreachable, LedgerError.
+    """
+    new = 0
+    for owed in portal.owed(dataset_id):
+        order = _order(owed, dataset_id, config)
+        if order is None:
+            continue
+        new += ledger.take_over(
+            nonce=order.nonce,
+            attempt=owed["attempt"],
+            query=order.query,
+            order_hash=order.hash,
+            mode=order.mode,
+            charges=_charges(order, store),
+        )
+    portal.report(report.taken_over(config.party, dataset_id, ledger.spent_on(dataset_id)))
+    log.info("party %d: dataset %s, %d debits taken over", config.party, dataset_id, new)
+    return new
+
+
+def _order(owed: Mapping[str, Any], dataset_id: str, config: Config) -> Order | None:
+    """The order of a debit that counts: signed by the portal, and called spent by two others."""
+    try:
+        approval.verify(owed["order"], owed["order_signature"], config.portal_sign)
+        order, attempt = Order.parse(owed["order"]), owed["attempt"]
+        if type(attempt) is not int or not 1 <= attempt <= order.max_attempts:
+            return None
+        signers = {
+            party for entry in owed["reports"] if (party := _spent(entry, order, attempt, config)) is not None
+        }
+    except (approval.BadSignature, OrderRejected, KeyError, TypeError):
+        return None
+    if len(signers) < ENOUGH or dataset_id not in {dataset.id for dataset in order.datasets}:
+        return None
+    return order
+
+
+def _spent(entry: Mapping[str, Any], order: Order, attempt: int, config: Config) -> int | None:
+    """The other party that signed that its debit of the attempt is spent; None if this entry says no such thing."""
+    said = entry["report"]
+    party = said["party"]
+    if type(party) is not int or party not in order.parties or party == config.party:
+        return None
+    ready = said["type"] == "fourfold/1/result" or (
+        said["type"] == "fourfold/1/abort" and said["ready"] is True
+    )
+    if not ready or (said["order_hash"], said["attempt"]) != (order.hash, attempt):
+        return None
+    try:
+        approval.verify(said, entry["signature"], config.peers[party].sign)
+    except approval.BadSignature:
+        return None  # such as a word of a party that was replaced since
+    return int(party)
+
+
+def _charges(order: Order, store: Store) -> list[Charge]:
+    """The charge of each dataset of the order that is stored here; the others' come when they are."""
+    charges = []
+    for dataset in order.datasets:
+        try:
+            meta = store.meta(dataset.id)
+            policy = Manifest.parse(meta["manifest"], meta["signature"]).policy
+        except (StoreError, BundleRejected):
+            continue
+        cap = int(policy["micro_epsilon"])
+        charges.append(Charge(dataset=dataset.id, micro_epsilon=order.micro_epsilon, cap=cap))
+    return charges
