@@ -68,19 +68,25 @@ def _order(owed: Mapping[str, Any], dataset_id: str, config: Config) -> Order | 
 
 
 def _spent(entry: Mapping[str, Any], order: Order, attempt: int, config: Config) -> int | None:
-    """The other party that signed that its debit of the attempt is spent; None if this entry says no such thing."""
+    """The other party that signed that the attempt's debit is spent; None if this entry says no such thing.
+
+    Who took part says it with its last word on the attempt, who was away when it takes over.
+    """
     said = entry["report"]
-    party = said["party"]
-    if type(party) is not int or party not in order.parties or party == config.party:
+    party, kind = said["party"], said["type"]
+    if type(party) is not int or party == config.party:
         return None
-    ready = said["type"] == "fourfold/1/result" or (
-        said["type"] == "fourfold/1/abort" and said["ready"] is True
-    )
-    if not ready or (said["order_hash"], said["attempt"]) != (order.hash, attempt):
+    if kind == "fourfold/1/taken-over":
+        spent = [order.hash, attempt] in said["debits"]
+    else:
+        ready = kind == "fourfold/1/result" or (kind == "fourfold/1/abort" and said["ready"] is True)
+        about = (said["order_hash"], said["attempt"]) == (order.hash, attempt)
+        spent = ready and about and party in order.parties
+    if not spent:
         return None
     try:
         approval.verify(said, entry["signature"], config.peers[party].sign)
-    except approval.BadSignature:
+    except (approval.BadSignature, IndexError):
         return None  # such as a word of a party that was replaced since
     return int(party)
 

@@ -88,7 +88,7 @@ class TestDeclaring:
     def test_one_operator_alone_declares_and_the_audit_says_that_it_was_alone(self, as_):
         answer = as_("operator").post(f"parties/{LOST}/lost/", {"reason": "its disk burnt"})
         assert answer.status_code == 200 and answer.json()["lost"] is True
-        assert lost.current() == LOST
+        assert lost.current() == LOST == as_("analyst").get("parties/").json()["lost"]
         event = Event.objects.get(kind="party lost")
         assert event.detail["alone"] is True and event.subject == f"party {LOST}"
         assert Event.objects.get(kind="party declared lost").detail["reason"] == "its disk burnt"
@@ -359,6 +359,10 @@ class TestTakingOver:
         for when, said, news in ((now, debits, True), (now - 10, [], False), (now, [], False)):
             word = crew[LOST].signed("taken-over", dataset=dataset.pk, debits=said, time=when)
             assert crew[LOST].post(word).json() == {"accepted": news}
+        for party in crew:  # what one holds or took part in, it is not told of again
+            assert party.get(f"/api/parties/{party.number}/datasets/{dataset.pk}/owed/").json() == {
+                "debits": []
+            }
         lost.revoke(party=LOST, by=factories.account("operator"), reason="found")
         PartyState.objects.update(last_seen=timezone.now())
         after = factories.query(dataset, program="count() where age >= 10")

@@ -271,6 +271,17 @@ class TestProviding:
         envelope = crew[0].get(f"/api/parties/0/orders/{query.pk}/").json()
         assert envelope["party_sets"][dataset.pk][0]["set"]["new"] == parties.party_set()
 
+    def test_the_new_party_is_told_of_debits_that_the_old_one_had_signed(
+        self, as_, crew, dataset, key, tmp_path, sender
+    ):
+        query = factories.released(crew, dataset)
+        path = f"/api/parties/{NEW}/datasets/{dataset.pk}/owed/"
+        assert crew[NEW].get(path).json() == {"debits": []}
+        replace_keys(crew, tmp_path)
+        (debit,) = crew[NEW].get(path).json()["debits"]
+        assert debit["order"]["query"] == str(query.pk)
+        assert {r["report"]["party"] for r in debit["reports"]} == {0, 1, 3}
+
     def test_a_second_party_may_be_replaced_afterwards(self, as_, signed, dataset, crew, key, tmp_path):
         crew[NEW].post(receipt(crew[NEW], dataset))
         held = parties.party_set()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from analytics.query import approval
 from tests.workers.test_party import Four, codes
 from tests.workers.world import QUERY, World, codebook
 from workers import provision
@@ -89,6 +90,9 @@ def keep_words(world):
         for body in world.portal.reports
         if body["report"]["type"] == "fourfold/1/taken-over"
     ]
+    for debits in world.portal.owed.values():
+        for debit in debits:
+            debit["reports"] = debit["reports"] + world.taken
 
 
 def replaced(world, lost):
@@ -142,6 +146,10 @@ def test_one_party_after_another_may_be_replaced(world):
     replaced(world, 3)
     outcomes, after = answer(world, asked(world, number=3))
     assert before == between == after and set(outcomes.values()) == {"answered"}
+    # Of those who signed the first answer one is left: the others attest it by what they took over.
+    replaced(world, 0)
+    outcomes, last = answer(world, asked(world, number=4))
+    assert last == before and set(outcomes.values()) == {"answered"}
 
 
 @EACH
@@ -355,6 +363,11 @@ def test_the_command_of_its_operator_does_the_same(behind, monkeypatch, capsys):
     assert spent(world) == order.micro_epsilon
 
 
+def taken_over_by(world, party, order, key=None):
+    body = {"type": "fourfold/1/taken-over", "party": party, "time": 1, "debits": [[order.hash, 1]]}
+    return [{"report": body, "signature": approval.sign(body, key or world.parties[party].keys.sign)}]
+
+
 def test_a_debit_counts_when_two_others_signed_it_and_not_with_less(behind):
     world, order, owed = behind
     forged = json.loads(json.dumps(owed["reports"][0]))
@@ -363,13 +376,16 @@ def test_a_debit_counts_when_two_others_signed_it_and_not_with_less(behind):
         owed["reports"][:1],
         [owed["reports"][0]] * 3,
         [owed["reports"][0], forged],
-        [owed["reports"][0], {}],
+        [owed["reports"][0], {"report": {}}],
+        [owed["reports"][0], *taken_over_by(world, 2, order)],
+        [owed["reports"][0], *taken_over_by(world, 3, order, key=world.portal_key)],
         [],
     ]
     for reports in too_few:
         world.portal.owed = {d: [{**owed, "reports": reports}] for d in world.datasets}
         assert caught_up(world) == 0 and spent(world) == 0
-    world.portal.owed = {d: [{**owed, "reports": owed["reports"][:2]}] for d in world.datasets}
+    two = [owed["reports"][0], *taken_over_by(world, 3, order)]
+    world.portal.owed = {d: [{**owed, "reports": two}] for d in world.datasets}
     assert caught_up(world) == 1 and spent(world) == order.micro_epsilon
 
 

@@ -5,26 +5,36 @@ from typing import Any
 
 from django.db import transaction
 
+from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical
 from portal.absence.models import TakenOver
 from portal.audit.actions import record
-from portal.queries.models import Query, ReportKind
+from portal.queries.models import Query, Report, ReportKind
+from portal.registry import parties
 from portal.registry.models import Dataset
 
 ENOUGH = 2  # signed words of others that a debit needs: one of two parties is honest
 
 
 def owed(party: int, dataset: Dataset) -> list[dict[str, Any]]:
-    """Each attempt on the dataset that others say was spent and this party has said nothing of.
+    """Each attempt on the dataset that others say was spent and this party, by its key of today, has no word on.
 
     [{"order", "order_signature", "attempt", "reports": [{"report", "signature"}]}], oldest first.
     """
     found = []
+    key = parties.pinned()[party].sign
+    word = TakenOver.objects.filter(party=party, dataset=dataset).first()
+    held = _debits(word) if word else set()
+    words_on = {w: _debits(w) for w in TakenOver.objects.filter(dataset=dataset).exclude(party=party)}
     queries = Query.objects.filter(datasets=dataset, order__isnull=False).select_related("order")
     for query in queries.order_by("approved_at", "pk").prefetch_related("attempts__reports"):
         for attempt in query.attempts.all():
             words = [r for r in attempt.reports.all() if r.kind != ReportKind.STARTED]
-            spent = [r for r in words if r.party != party and _spent(r)]
+            spent: list[Report | TakenOver] = [r for r in words if r.party != party and _spent(r)]
+            debit = (query.order.hash, attempt.number)
+            if debit in held or any(r.party == party and _signed(r, key) for r in words):
+                continue
+            spent += [w for w, debits in words_on.items() if debit in debits]
             if len({r.party for r in spent}) >= ENOUGH:
                 found.append(
                     {
@@ -67,5 +77,17 @@ def envelope(query: Query) -> list[dict[str, Any]]:
     return [{"report": json.loads(w.body), "signature": w.signature} for w in words]
 
 
-def _spent(report: Any) -> bool:
+def _debits(word: TakenOver) -> set[tuple[str, int]]:
+    return {(order_hash, attempt) for order_hash, attempt in json.loads(word.body)["debits"]}
+
+
+def _signed(report: Report, key: str) -> bool:
+    try:
+        verify(json.loads(report.body), report.signature, key)
+    except BadSignature:
+        return False  # of a party that was replaced since
+    return True
+
+
+def _spent(report: Report) -> bool:
     return report.kind == ReportKind.RESULT or bool(json.loads(report.body).get("ready"))

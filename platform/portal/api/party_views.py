@@ -12,7 +12,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.absence import consents, replacement, takeover
+from portal.absence import consents, lost, replacement, takeover
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.authentication import PartyAuthentication
@@ -28,7 +28,7 @@ from portal.registry.models import PARTIES, Chunk, Dataset, DatasetState
 
 
 class Parties(APIView):
-    """The four parties' public keys and how they are, the portal's own key, and whether it pauses.
+    """The four parties' public keys and how they are, which is lost, the portal's own key, and if it pauses.
 
     What parties say of their stores (`health`) is shown to operators and auditors.
     """
@@ -43,6 +43,7 @@ class Parties(APIView):
             {
                 "parties": parties.listing(details=details),
                 "portal": portal_public(),
+                "lost": lost.current(),
                 "paused": pause and {"since": pause.since, "reason": pause.reason},
             }
         )

@@ -414,6 +414,7 @@ class PauseSerializer(serializers.Serializer):
 class PartiesSerializer(serializers.Serializer):
     parties = PartySerializer(many=True)
     portal = PortalKeySerializer()
+    lost = serializers.IntegerField(allow_null=True, help_text="the party that is declared lost")
     paused = PauseSerializer(allow_null=True)
 
 
