@@ -271,13 +271,15 @@ class TestProviding:
         envelope = crew[0].get(f"/api/parties/0/orders/{query.pk}/").json()
         assert envelope["party_sets"][dataset.pk][0]["set"]["new"] == parties.party_set()
 
-    def test_the_new_party_is_told_of_debits_that_the_old_one_had_signed(
-        self, as_, crew, dataset, key, tmp_path, sender
-    ):
+    def test_the_new_party_is_told_of_debits_that_the_old_one_had_signed(self, crew, dataset, settings):
         query = factories.released(crew, dataset)
         path = f"/api/parties/{NEW}/datasets/{dataset.pk}/owed/"
         assert crew[NEW].get(path).json() == {"debits": []}
-        replace_keys(crew, tmp_path)
+        word = crew[NEW].signed("taken-over", dataset=dataset.pk, debits=[[query.order.hash, 1]])
+        assert crew[NEW].post(word).json() == {"accepted": True}
+        # The file alone, without the command that forgets what the old one said.
+        crew[NEW] = Party(NEW)
+        settings.FOURFOLD_PARTIES_FILE.write_text(json.dumps([p.public for p in crew]))
         (debit,) = crew[NEW].get(path).json()["debits"]
         assert debit["order"]["query"] == str(query.pk)
         assert {r["report"]["party"] for r in debit["reports"]} == {0, 1, 3}

@@ -24,7 +24,7 @@ def owed(party: int, dataset: Dataset) -> list[dict[str, Any]]:
     found = []
     key = parties.pinned()[party].sign
     word = TakenOver.objects.filter(party=party, dataset=dataset).first()
-    held = _debits(word) if word else set()
+    held = _debits(word) if word and _signed(word, key) else set()
     words_on = {w: _debits(w) for w in TakenOver.objects.filter(dataset=dataset).exclude(party=party)}
     queries = Query.objects.filter(datasets=dataset, order__isnull=False).select_related("order")
     for query in queries.order_by("approved_at", "pk").prefetch_related("attempts__reports"):
@@ -81,7 +81,7 @@ def _debits(word: TakenOver) -> set[tuple[str, int]]:
     return {(order_hash, attempt) for order_hash, attempt in json.loads(word.body)["debits"]}
 
 
-def _signed(report: Report, key: str) -> bool:
+def _signed(report: Report | TakenOver, key: str) -> bool:
     try:
         verify(json.loads(report.body), report.signature, key)
     except BadSignature:
