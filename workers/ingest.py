@@ -18,6 +18,7 @@ from workers.config import Config
 from workers.errors import BundleRejected
 from workers.keys import Keys
 from workers.ledger import Ledger
+from workers.manifest import Manifest
 from workers.portal_client import Portal
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def _take(
     portal: Portal,
 ) -> str:
     if store.has(dataset_id) and digest(store.meta(dataset_id)["manifest"]) == manifest_hash:
+        _catch_up(served, dataset_id, config, store, ledger, portal)
         return "known"
     checked = bundle.check_served(served, dataset_id, config)
     if (keys.seal_hex, keys.sign_hex) != (config.me.seal, config.me.sign):
@@ -79,10 +81,18 @@ def _take(
             raise BundleRejected("conflict", "another manifest of this dataset was charged already")
         store.destroy(dataset_id)
     store.put(dataset_id, opened.meta(), checked.layout, opened.components)
-    if last == config.party:
-        # What the party that it replaces had spent is spent: before a receipt says that it is here.
-        takeover.take_over(dataset_id, config=config, store=store, ledger=ledger, portal=portal)
+    _catch_up(served, dataset_id, config, store, ledger, portal)
     return "stored"
+
+
+def _catch_up(
+    served: dict[str, Any], dataset_id: str, config: Config, store: Store, ledger: Ledger, portal: Portal
+) -> None:
+    """What the party that this one replaces had spent is spent: before a receipt says that the dataset is here."""
+    meta = store.meta(dataset_id)
+    manifest = Manifest.parse(meta["manifest"], meta["signature"])
+    if provision.newcomer(manifest, served.get("party_sets"))[0] == config.party:
+        takeover.take_over(dataset_id, config=config, store=store, ledger=ledger, portal=portal)
 
 
 def _provided(

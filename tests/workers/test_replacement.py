@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from analytics.query import approval
 from tests.workers.test_party import Four, codes
 from tests.workers.world import QUERY, World, codebook
-from workers import provision
+from workers import provision, takeover
 from workers.__main__ import main
 from workers.errors import BundleRejected
 from workers.ingest import ingest
@@ -304,6 +304,22 @@ def test_a_component_is_provided_by_two_and_nobody_provides_what_the_new_one_mus
         senders = [p for p in range(4) if p != lost]
         given = [c for p in senders for c in shared_with(p, lost)]
         assert sorted(given) == sorted([c for c in range(4) if c != lost] * 2)
+
+
+def test_a_new_party_that_died_before_it_took_over_does_so_when_it_is_told_again(world, monkeypatch):
+    answer(world, asked(world, mode="dp"))
+    (dataset,) = world.datasets
+    world.replace(2)
+    world.sign_set(dataset)
+    provide_all(world, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(takeover, "take_over", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            take(world, 2)
+    assert not world.portal.said("receipt", 2) and world.parties[2].ledger.balance(dataset) is None
+    assert take(world, 2) == "known"
+    assert world.parties[2].ledger.balance(dataset).spent == 1_000_000
+    assert len(world.portal.said("receipt", 2)) == 1
 
 
 # Debits
