@@ -56,8 +56,8 @@ def tick(sender: Sender) -> None:
             log.exception("query %s could not be tended", query.pk)
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
     while free > 0:
-        following = None if pauses.current() else attempts.waiting(now)
-        if following is None:
+        following = attempts.waiting(now)
+        if following is None or pauses.current():
             break
         try:
             attempt = attempts.begin(following)

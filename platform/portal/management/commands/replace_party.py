@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from portal.absence.models import TakenOver
 from portal.audit.actions import record
+from portal.operations.models import PartyHealth
 from portal.registry import parties
 from portal.registry.models import PARTIES, PartyState
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         _replace(Path(settings.FOURFOLD_PARTIES_FILE), json.dumps(pinned, indent=1) + "\n")
         # What the old one said of itself does not speak for the new one.
         PartyState.objects.filter(party=party).delete()
+        PartyHealth.objects.filter(party=party).delete()
         TakenOver.objects.filter(party=party).delete()
         detail = {"was": was, "now": new["fingerprint"]}
         record("party keys replaced", by="manage.py", subject=f"party {party}", detail=detail)
