@@ -98,6 +98,7 @@ def keep_words(world):
 def replaced(world, lost):
     """Everything that the drill does between the loss and the first answer after it."""
     (dataset,) = world.datasets
+    world.portal.bundles[dataset, lost] = []  # deleted once they had served
     old = world.replace(lost)
     world.sign_set(dataset)
     assert provide_all(world, lost) == ["provided"] * 3
@@ -338,6 +339,7 @@ def behind(world):
     assert set(Four(world).play(parties=order.parties).values()) == {"answered"}
     reports = [{k: body[k] for k in ("report", "signature")} for body in world.portal.reports]
     results = [r for r in reports if r["report"]["type"] == "fourfold/1/result"]
+    results.sort(key=lambda r: r["report"]["party"])
     owed = {k: envelope[k] for k in ("order", "order_signature")} | {"attempt": 1, "reports": results}
     world.portal.owed[dataset.id] = [owed]
     return world, order, owed
