@@ -40,7 +40,7 @@ lint: .venv/.dev
 	@$(WITH_PATH) .venv/bin/lint-imports
 
 bench: .venv/.dev
-	@.venv/bin/python benchmarks/complete_query.py $(ARGS)
+	@.venv/bin/python -m benchmarks $(ARGS)
 
 nightly: .venv/.dev
 	@.venv/bin/python -m pytest -q -rs --timeout 7200 -m nightly $(ARGS)

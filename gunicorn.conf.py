@@ -23,5 +23,24 @@ timeout = 120
 keepalive = 15
 accesslog = None
 errorlog = "-"
+# What the processes of the web server count together (portal/metrics.py).
+counts = Path(os.environ.get("VAR", "var")).absolute() / "portal" / "metrics"
+counts.mkdir(parents=True, exist_ok=True, mode=0o700)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+# Lines of the server itself go the way of all others: the settings of the portal format them.
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "analytics.logs.formatter", "kind": os.environ.get("LOG_FORMAT", "text")}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True}},
+}
 if Path("/dev/shm").is_dir():
     worker_tmp_dir = "/dev/shm"
+
+
+def on_starting(server):
+    """Counters of the last start end here; Prometheus knows that as a reset."""
+    for file in counts.glob("*.db"):
+        file.unlink()

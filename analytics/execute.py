@@ -235,8 +235,10 @@ async def _columns(session: Session, plan: Plan, rows: _Rows) -> dict[cost.Monom
 async def _centred(session: Session, rows: _Rows, column: str, dropped: int, bits: int) -> Share:
     """v = (code >> dropped) - 2^(bits - 1) of each row, whether present or not."""
     ring = await to_ring(session, rows.code(column)[dropped:])
-    weights = np.array([1 << k for k in range(bits)], dtype=np.uint64)[:, None]
-    return ring.mul_public(weights).sum(axis=0).add_public((-(1 << (bits - 1))) % MODULUS)
+    weights = np.array([1 << k for k in range(bits)], dtype=np.uint64)
+    # Integer products of numpy wrap modulo 2^64 too, and leave no temporary as large as the bits.
+    values = ring.with_components(np.matmul(weights, ring.components))
+    return values.add_public((-(1 << (bits - 1))) % MODULUS)
 
 
 async def _product(session: Session, x: Share, y: Share) -> Share:

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mpcnode.errors import ProtocolAbort
-from mpcnode.transport.base import Transport
+from mpcnode.transport.base import Frame, Transport
 
 Buffer = Any  # whatever exports contiguous memory: bytes, bytearray, memoryview, a numpy array
 
@@ -44,6 +44,13 @@ class _Direction:
         self.frm, self.to = frm, to
         self.context = len(context).to_bytes(4, "big") + context
         self.sequence = 0
+        self.room: list[memoryview] = []  # at most WINDOW frames
+
+    def frame(self, number: int, size: int) -> memoryview:
+        """Room for the sealed chunk that is `number` in its window; the same memory in every window."""
+        if number == len(self.room):
+            self.room.append(memoryview(bytearray(CHUNK + TAG)))
+        return self.room[number][:size]
 
     def next(self, round: int, total: int, chunk: int, chunks: int, label: bytes) -> tuple[bytes, bytes]:
         """Return nonce and associated data of the next chunk."""
@@ -206,7 +213,7 @@ class Channel:
         return bytes(result)
 
     def _carry(
-        self, frames: Mapping[int, Sequence[bytes]], expect: Mapping[int, int], timeout: float | None = None
+        self, frames: Mapping[int, Sequence[Frame]], expect: Mapping[int, int], timeout: float | None = None
     ) -> dict[int, list[bytes]]:
         try:
             arrived = self.transport.exchange(frames, expect, self.timeout if timeout is None else timeout)
@@ -218,11 +225,14 @@ class Channel:
 
     def _seal(
         self, peer: int, message: _Pieces, round: int, start: int, end: int, count: int, label: str = ""
-    ) -> list[bytes]:
+    ) -> list[memoryview]:
         direction, kind, frames = self._out[peer], label.encode(), []
         for chunk in range(start, end):
             nonce, place = direction.next(round, message.total, chunk, count, kind)
-            frames.append(direction.cipher.encrypt(nonce, message.take(CHUNK), place))
+            plain = message.take(CHUNK)
+            frame = direction.frame(chunk - start, len(plain) + TAG)
+            direction.cipher.encrypt_into(nonce, plain, place, frame)
+            frames.append(frame)
         return frames
 
     def _open(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from mpcnode.errors import StepReused
 from mpcnode.ring import Words
 
-ZEROS = bytes(1 << 20)
+ZEROS = memoryview(bytes(1 << 20))
 
 
 class Stream:
@@ -29,10 +28,12 @@ class Stream:
 
     def fill(self, out: Words) -> Words:
         """Overwrite a contiguous array with the next words of the stream; returns it."""
-        view = out.reshape(-1).view(np.uint8).data
+        if not out.size:
+            return out
+        view = out.data.cast("B")
         for start in range(0, len(view), len(ZEROS)):
             piece = view[start : start + len(ZEROS)]
-            self._cipher.update_into(memoryview(ZEROS)[: len(piece)], piece)
+            self._cipher.update_into(ZEROS[: len(piece)], piece)
         return out
 
 

@@ -40,16 +40,19 @@ def after(n: int, i: int, p: int) -> int:
     return order[(order.index(p) + 1) % len(order)]
 
 
+@cache
 def sender(n: int, i: int, j: int) -> int:
     """Who sends component j to i in half gate (i, j)."""
     return after(n, i, j)
 
 
+@cache
 def voucher(n: int, s: int, i: int) -> int | None:
     """Who vouches for everything on link s -> i; nobody with three parties."""
     return after(n, i, s) if n == 4 else None
 
 
+@cache
 def vouched_by(n: int, q: int, i: int) -> int | None:
     """The party whose link to i the party q vouches for."""
     if n != 4:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -98,6 +99,7 @@ class Session:
         self.words_sent = 0
         self.revealed = False
         self._gates = 0
+        self._links = [(s, i) for s in range(n) for i in range(n) if s != i]
         self._vouch = {peer: AESGCM(key) for peer, key in vouch_keys.items()}
         self._half_gate: dict[roles.Pair, Stream] = {
             (i, j): self.prss.open(i, f"gate/{j}") for i in self.held for j in range(n) if j != i
@@ -132,7 +134,7 @@ class Session:
         Raises ProtocolAbort when a message, a tag or a length is wrong or late; this party then sends nothing more.
         """
         me, n = self.party, self.n
-        size = {(s, i): [op.words(s, i) for op in ops] for s in range(n) for i in range(n) if s != i}
+        size = {link: [op.words(*link) for op in ops] for link in self._links}
         outgoing = {i: np.empty(sum(size[me, i]), dtype=np.uint64) for i in self.peers}
         vouched = {
             i: np.empty(sum(size[s, i]), dtype=np.uint64)
@@ -172,5 +174,4 @@ class Session:
 
 def _cut(buffer: Words, sizes: Sequence[int]) -> list[Words]:
     """Consecutive views of a buffer, one for each op."""
-    ends = np.cumsum(sizes).tolist()
-    return [buffer[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return [buffer[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]

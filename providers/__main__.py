@@ -1,5 +1,5 @@
-"""Commands of a provider: `draft` a codebook, `check` a table against it, `upload` it, show `keys`; when a party is
-lost, `consent` to an order among three, or `sign-parties` that hold a dataset from now on.
+"""Commands of a provider: `draft` a codebook, `check` a table against it, `upload` it, `list` what became of it, show
+`keys`; when a party is lost, `consent` to an order among three, or `sign-parties` that hold a dataset from now on.
 
 Results go to stdout, everything said to a person to stderr; `check` prints its report on stdout. Exit status:
 0 done, 1 the codebook, the tables or the upload have a problem, 2 the command line cannot be understood.
@@ -15,13 +15,14 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analytics.query.approval import SignatureError, fingerprint, load_private_key, public_hex
 from analytics.query.errors import CodebookRejected
 from analytics.query.schema import Schema, canonical_codebook, load_codebook, parse_codebook
-from providers import bundle, consent, keys
+from providers import bundle, consent, history, keys, versions
 from providers.codebook import Encoded, encode
 from providers.counts import counts_of, lines_of
 from providers.draft import draft
@@ -34,16 +35,12 @@ from providers.table import read_table
 from providers.trace import Trace
 from providers.upload import Portal, connect, upload
 
-COMMANDS = "draft, check, upload, keys, consent or sign-parties"
-RESERVED = ("list",)
+COMMANDS = "draft, check, upload, list, keys, consent or sign-parties"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in RESERVED:
-        say(f"error: {arguments[0]} is reserved for a later version and does nothing yet: use {COMMANDS}")
-        return 2
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -126,7 +123,8 @@ def send(options: argparse.Namespace) -> int:
     with connect(options.url, options.token) as client:
         portal = Portal(client, say)
         deployment = _trusted(options, portal, given)
-        dataset = bundle.prepare(
+        prepare = partial(
+            bundle.prepare,
             private_key=key,
             codebook=codebook,
             codebook_hash=schema.hash,
@@ -139,6 +137,14 @@ def send(options: argparse.Namespace) -> int:
             portal_sign=deployment.portal_sign,
             created=int(time.time()),
         )
+        if options.new_version_of is None:
+            dataset = prepare()
+            versions.warn_of_a_second_budget(portal, dataset, say)
+        else:
+            before = versions.predecessor(portal, options.new_version_of, public_hex(key))
+            dataset = versions.following(
+                before, prepare, schema.policy, looser=options.looser_policy, say=say
+            )
         print(upload(portal, dataset, deployment, key, timeout=options.timeout), flush=True)
     return 0
 
@@ -193,6 +199,14 @@ def _trusted(options: argparse.Namespace, portal: Portal, given: keys.Deployment
         return keys.trust_file(options.key, url, given, say)
     served = keys.parse_deployment(portal.parties(), f"{url}api/parties/")
     return keys.pin(options.key, url, served, say)
+
+
+def show_history(options: argparse.Namespace) -> int:
+    """Print every dataset of the provider's organisation: versions, receipts, budget, queries."""
+    with connect(options.url, options.token) as client:
+        entries = history.history(Portal(client, say))
+    print(json.dumps(entries, indent=1) if options.json else history.table(entries))
+    return 0
 
 
 def show_keys(options: argparse.Namespace) -> int:
@@ -288,12 +302,26 @@ def _parser() -> argparse.ArgumentParser:
         'maximum; with --json the output is {"problems": [...], "counts": [...]}',
     )
     checking.set_defaults(command=check)
-    sending.add_argument("--url", required=True, help="address of the portal")
-    sending.add_argument("--token", required=True, help="the provider's API token")
     sending.add_argument("--parties", type=Path, metavar="FILE", help="public keys of parties and portal")
     sending.add_argument("--title", help="the dataset's public title")
+    sending.add_argument(
+        "--new-version-of", metavar="DATASET", help="the dataset that this table replaces; its budget goes on"
+    )
+    sending.add_argument(
+        "--looser-policy",
+        action="store_true",
+        help="yes, the new version's policy allows more than the old one",
+    )
     sending.add_argument("--timeout", type=float, default=600, help="seconds to wait for receipts (600)")
     sending.set_defaults(command=send)
+    listing = commands.add_parser(
+        "list", help="show what became of your datasets: versions, receipts, budget"
+    )
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(command=show_history)
+    for command in (sending, listing):
+        command.add_argument("--url", required=True, help="address of the portal")
+        command.add_argument("--token", required=True, help="the provider's API token")
     showing = commands.add_parser("keys", help="show the provider's public key and the pinned keys")
     showing.add_argument("--json", action="store_true")
     showing.set_defaults(command=show_keys)

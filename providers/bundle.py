@@ -2,7 +2,8 @@
 
 Four components, XOR: 0, 1 and 2 are expanded from seeds, 3 is what remains; party p's bundle holds every
 component but p. Everything random is derived from the provider's key and the content, so the same table
-under the same key is the same dataset; only the sealing itself is fresh. Each component is committed to
+under the same key, at the same place of its chain, is the same dataset; only the sealing itself is fresh. Each
+component is committed to
 with a salt, so its three holders can tell that they were given the same one. HPKE (RFC 9180) with
 X25519, HKDF-SHA256, AES-256-GCM.
 """
@@ -31,6 +32,23 @@ CHUNK = 2**20
 SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 Planes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a table stands in its chain: the first, or version n of chain `chain` after the manifest `previous`."""
+
+    version: int = 1
+    chain: str | None = None
+    previous: str | None = None
+
+    def public(self) -> dict[str, Any]:
+        """These names as the manifest has them; a first version names no chain: it begins one."""
+        named = {"version": self.version, "previous": self.previous}
+        return named if self.chain is None else {**named, "chain": self.chain}
+
+
+FIRST = Place()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +89,9 @@ def prepare(
     party_set: Sequence[Mapping[str, Any]],
     portal_sign: str,
     created: int,
+    place: Place = FIRST,
 ) -> Dataset:
-    """Split a table's planes and sign the manifest that describes them.
+    """Split a table's planes and sign the manifest that describes them, at this place of its chain.
 
     Shapes  planes: uint64 (len(plane_names), ceil(capacity / 64)).
     """
@@ -82,7 +101,9 @@ def prepare(
     body = planes.astype("<u8").tobytes()
     secret = provider_secret(private_key)
     content = _mac(secret, canonical(codebook) + canonical(shape) + body + canonical(parties))
-    dataset = _mac(secret, b"dataset" + content)[:16]
+    # A table that comes back later in its chain is another version, under seeds of its own.
+    bound = b"" if place == FIRST else canonical(place.public())
+    dataset = _mac(secret, b"dataset" + content + bound)[:16]
     seeds = tuple(_mac(secret, b"seed" + dataset + bytes([c])) for c in range(PARTIES - 1))
     salts = tuple(_mac(secret, b"salt" + dataset + bytes([c])) for c in range(PARTIES))
     last = split_planes(planes, seeds)
@@ -90,8 +111,7 @@ def prepare(
     manifest = {
         "type": "fourfold/1/manifest",
         "dataset": dataset.hex(),
-        "version": 1,
-        "previous": None,
+        **place.public(),
         "title": title,
         "provider_key": public_hex(private_key),
         "codebook_hash": codebook_hash,

@@ -8,7 +8,7 @@ again, and a later run of the same command finds what is already there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,6 +70,16 @@ class Portal:
 
     def json(self, method: str, path: str, **content: Any) -> Any:
         return _body(self.request(method, path, **content))
+
+    def pages(self, path: str) -> Iterator[dict[str, Any]]:
+        """Every entry of a list that comes in pages."""
+        page: int | None = 1
+        while page is not None:
+            body = self.json("GET", path, params={"page": page, "page_size": 200})
+            if not isinstance(body, dict) or not isinstance(body.get("results"), list):
+                raise UploadRefused(f"the portal's answer at {path} is not a list")
+            yield from body["results"]
+            page = page + 1 if body.get("next") else None
 
     def parties(self) -> Any:
         return self.json("GET", "api/parties/")
@@ -155,7 +165,7 @@ def as_registered(dataset: Dataset, known: Mapping[str, Any], private_key: Ed255
 
 
 def wait_for_receipts(portal: Portal, dataset: Dataset, deployment: Deployment, *, timeout: float) -> None:
-    """Return when all parties have signed a receipt for this manifest.
+    """Return when all parties have signed a receipt for this manifest, or it is superseded already.
 
     Raises  UploadRefused if the dataset is rejected or withdrawn, or a receipt does not verify;
             UploadInterrupted after `timeout` seconds.
@@ -171,6 +181,9 @@ def wait_for_receipts(portal: Portal, dataset: Dataset, deployment: Deployment, 
             heard.add(party)
             portal.say(f"receipt of party {party} ({len(heard)} of {len(deployment.parties)})")
         state = known.get("state")
+        if state == "SUPERSEDED":
+            portal.say(f"dataset {dataset.id} is superseded by {known.get('superseded_by')}")
+            return
         if state in ("REJECTED", "WITHDRAWN"):
             raise UploadRefused(f"dataset {dataset.id} is {str(state).lower()}{_complaints(known)}")
         if len(heard) == len(deployment.parties) and state == "READY":

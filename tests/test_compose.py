@@ -95,6 +95,7 @@ def test_every_name_the_programs_read_is_in_the_sample_and_the_other_way_round()
         "PATH",
         "OPENBLAS_NUM_THREADS",
         "OMP_NUM_THREADS",
+        "PROMETHEUS_MULTIPROC_DIR",
     }
     assert read - of_others <= SAMPLE
     only_here = {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}

@@ -143,6 +143,7 @@ def test_only_allowed_packages_import_each_other():
         ("redis", ["mpcnode/transport/redis.py", "workers/", "platform/portal/"]),
         ("scipy", ["analytics/statistics/", "analytics/reference.py"]),
         ("lark", ["analytics/query/"]),
+        ("prometheus_client", ["platform/portal/metrics.py", "workers/exporter.py"]),
     ],
 )
 def test_a_library_stays_where_it_belongs(library, homes):

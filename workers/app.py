@@ -18,9 +18,10 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_failure, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
-from workers import config
+from analytics import logs
+from workers import config, exporter
 from workers.errors import Misconfigured
 from workers.heartbeat import Heartbeat
 from workers.version import code_version
@@ -67,16 +68,26 @@ def make_app(party: int, redis_url: str) -> Celery:
 def _app() -> Celery:
     try:
         mine = config.load()
-    except Misconfigured as wrong:
+        lines(mine.party)
+    except (Misconfigured, ValueError) as wrong:
         sys.exit(f"this party cannot start: {wrong}")
     code_version()  # of the program as it was loaded; children of the pool inherit it
     return make_app(mine.party, mine.redis_url)
 
 
-def _log(**_: Any) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def lines(party: int) -> None:
+    """All loggers of this process write one line an event. Raises ValueError if LOG_FORMAT is none."""
+    logs.identify(role="party", party=party)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logs.formatter(os.environ.get("LOG_FORMAT", "text")))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.captureWarnings(True)
     for chatty in ("httpx", "httpcore", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _set_up(**_: Any) -> None:
+    """Celery sets up loggers of its own unless somebody answers when it asks; `lines` did already."""
 
 
 _beat: Heartbeat | None = None
@@ -87,12 +98,18 @@ def _start(sender: Any, **_: Any) -> None:
     global _beat
     if JOBS not in sender.app.amqp.queues.consume_from:
         return
-    _beat = Heartbeat(config.load())
+    mine = config.load()
+    exporter.serve(mine)
+    _beat = Heartbeat(mine)
     _beat.start()
+    os.register_at_fork(after_in_parent=_replaced)
 
 
-def _lost(**_: Any) -> None:
-    """A child was killed or out of time: its attempt is closed and told to the others at once."""
+def _replaced() -> None:
+    """A new child takes the place of one that was killed or out of time: its attempt is closed at once.
+
+    Celery itself says that a task was lost some five to fifteen seconds later.
+    """
     if _beat is not None:
         _beat.soon()
 
@@ -102,8 +119,7 @@ def _stop(**_: Any) -> None:
         _beat.stop()
 
 
-setup_logging.connect(_log)
+setup_logging.connect(_set_up)
 worker_ready.connect(_start)
-task_failure.connect(_lost)
 worker_shutting_down.connect(_stop)
 app = _app()

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Config:
         1  # processes that one query may use: the lead and drivers - 1 workers on the queue "helpers"
     )
     ring_views_mb: int = 512  # what stored ring views may take on the disk, in MiB; 0 keeps none
+    metrics_port: int = 0  # 0: no metrics
+    metrics_host: str = "127.0.0.1"
 
     @property
     def me(self) -> Peer:
@@ -80,7 +82,11 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         folder, redis_url = Path(environ["FOURFOLD_PARTY_DIR"]), environ["REDIS_URL"]
     except KeyError as missing:
         raise Misconfigured(f"{missing.args[0]} is not set in the environment") from None
-    return parse(_read(folder / "party.json"), folder=folder, redis_url=redis_url)
+    port = environ.get("METRICS_PORT", "") or "0"
+    _must(port.isascii() and port.isdigit() and int(port) < 2**16, "METRICS_PORT: 0 to 65535 is needed")
+    read = parse(_read(folder / "party.json"), folder=folder, redis_url=redis_url)
+    host = environ.get("METRICS_HOST", "") or read.metrics_host
+    return replace(read, metrics_port=int(port), metrics_host=host)
 
 
 def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
@@ -119,7 +125,8 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
         ring_views_mb=views,
         drivers=drivers,
         redis_url=redis_url,
-        **{f"{name}_timeout": float(value) for name, value in timeouts.items()},
+        join_timeout=float(timeouts.get("join", Config.join_timeout)),
+        round_timeout=float(timeouts.get("round", Config.round_timeout)),
     )
 
 

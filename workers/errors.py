@@ -9,6 +9,7 @@ WorkerError
 +-- LedgerError          the ledger cannot do what was asked
     +-- BudgetExhausted  the debit would exceed the cap of the signed manifest
     +-- ModeFixed        the dataset's chain answers in the other mode
+    +-- Superseded       the dataset is not the newest version of its chain
     +-- AttemptRefused   this attempt was accepted before, or comes too early or too late
     +-- PeerRolledBack   a peer's ledger is shorter than, or differs from, what it showed before
     +-- LedgerDamaged    a line was changed, removed or moved
@@ -88,6 +89,18 @@ class ModeFixed(LedgerError):
     def __init__(self, *, fixed: str) -> None:
         super().__init__(f"the dataset's chain answers in {fixed} mode only")
         self.fixed = fixed
+
+
+class Superseded(LedgerError):
+    """A chain answers on its newest version alone."""
+
+    code = "superseded"
+
+    def __init__(self, *, dataset: str, newest: str, version: int) -> None:
+        super().__init__(
+            f"dataset {dataset} is not the newest version of its chain here: {newest}, version {version}, is"
+        )
+        self.newest, self.version = newest, version
 
 
 class AttemptRefused(LedgerError):

@@ -33,6 +33,7 @@ from workers.kept import Kept
 from workers.keys import Keys
 from workers.ledger import Ledger
 from workers.mandate import Mandate
+from workers.metrics import Watch
 from workers.version import code_version
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Joint:
     stopped: Callable[[], bool] = never  # cancelled, or another party gave up
     session_id: bytes | None = None
     kept: Kept | None = None
+    watch: Watch = field(default_factory=Watch, repr=False)
     committed: bool = False  # this party's READY may have left: only READYs decide from here
 
     def compute(self) -> Answer:
@@ -123,6 +125,8 @@ class Joint:
             contains=lambda head: self.ledger.contains(head.length, head.digest.hex()),
         )
         self.session_id = keys.session_id
+        self.watch.channel = keys.channel
+        self.watch.passed("handshake")
         for peer, head in keys.heads.items():
             self.ledger.see_peer(self._parties[peer], head.length, head.digest.hex())
         session = Session(
@@ -139,8 +143,10 @@ class Joint:
             [execute.NoViews() for _ in plan.datasets] if self._passive else kept.tables(keys.views)
         )
         total = self._total(session, plan, views, keys)
+        self.watch.passed("rounds")
         purpose = _purpose(plan)
         words = release.reveal(session, keys.channel, total, purpose, self._release_terms(plan, purpose))
+        self.watch.passed("release")
         return Answer(
             integers=execute.integers(plan, words), session=keys.session_id.hex(), rounds=session.rounds
         )
@@ -150,6 +156,7 @@ class Joint:
     ) -> Share:
         """What is to be revealed, computed by as many drivers as all parties have and the rows need."""
         tables = execute.tables(plan, self._columns, views)
+        self.watch.passed("read")
         work = cost.spread(plan, [own.held for own in views], keys.drivers)
         if len(work) == 1:
             return run(session, execute.execute(session, plan, tables))

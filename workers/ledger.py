@@ -1,20 +1,19 @@
 """The party's own privacy ledger: what it reserved, spent and took back, in lines that only grow.
 
-One SQLite file holds three things that must agree, so every change is one transaction synced to disk: the
-lines (hash-chained, never changed), what they add up to per dataset chain, and the attempts this party has
-accepted. A debit goes RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back
-from SPENT it comes only with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The
-heads of the peers' ledgers are kept too: a peer that shows an older ledger than before is refused.
+One SQLite file holds four things that must agree, so every change is one transaction synced to disk: the
+lines (hash-chained, never changed), what they add up to per dataset chain, the chain's versions (the newest
+alone answers, and none brings a fresh budget), and the attempts this party has accepted. A debit goes
+RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back from SPENT it comes only
+with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The heads of the peers' ledgers
+are kept too: a peer that shows an older ledger than before is refused.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analytics.query.model import digest
@@ -23,69 +22,45 @@ from workers.errors import (
     BudgetExhausted,
     LedgerDamaged,
     LedgerError,
-    LedgerUnusable,
     ModeFixed,
     PeerRolledBack,
+    Superseded,
 )
+from workers.mismatches import Mismatches
 
 GENESIS = "0" * 64
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS lines (
-    number INTEGER PRIMARY KEY, time INTEGER NOT NULL,
-    event TEXT NOT NULL CHECK (event IN ('RESERVED', 'SPENT', 'RETURNED')),
-    dataset TEXT NOT NULL, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
-    mode TEXT NOT NULL CHECK (mode IN ('dp', 'exact')),
-    micro_epsilon INTEGER NOT NULL CHECK (micro_epsilon >= 0),
-    session TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER IF NOT EXISTS lines_never_change BEFORE UPDATE ON lines
-    BEGIN SELECT RAISE(ABORT, 'a line of the ledger is never changed'); END;
-CREATE TRIGGER IF NOT EXISTS lines_never_go BEFORE DELETE ON lines
-    BEGIN SELECT RAISE(ABORT, 'a line of the ledger is never removed'); END;
-CREATE TABLE IF NOT EXISTS chains (
-    dataset TEXT PRIMARY KEY, cap INTEGER NOT NULL,
-    mode TEXT CHECK (mode IN ('dp', 'exact')),               -- NULL until an order ran
-    held INTEGER NOT NULL DEFAULT 0 CHECK (held BETWEEN 0 AND cap)  -- reserved and spent
-) STRICT;
-CREATE TABLE IF NOT EXISTS debits (
-    dataset TEXT NOT NULL REFERENCES chains, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
-    mode TEXT NOT NULL, micro_epsilon INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('RESERVED', 'SPENT', 'RETURNED')),
-    PRIMARY KEY (nonce, attempt, dataset)
-) STRICT;
-CREATE TABLE IF NOT EXISTS attempts (
-    nonce TEXT NOT NULL, attempt INTEGER NOT NULL CHECK (attempt >= 1),
-    query TEXT NOT NULL, order_hash TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('OPEN', 'CLOSED')), outcome TEXT NOT NULL,
-    session TEXT NOT NULL, opened INTEGER NOT NULL, abandoned INTEGER NOT NULL,
-    answer TEXT NOT NULL, posted INTEGER NOT NULL,           -- the last report, and whether the portal took it
-    PRIMARY KEY (nonce, attempt),
-    CHECK (NOT (opened AND abandoned))  -- who signs ABANDON has not opened and never will
-) STRICT;
-CREATE TABLE IF NOT EXISTS peers (
-    party INTEGER PRIMARY KEY, length INTEGER NOT NULL, head TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS pins (party INTEGER PRIMARY KEY, sign TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS missed (  -- attempts that a party was not there for
-    party INTEGER NOT NULL, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
-    PRIMARY KEY (party, nonce, attempt)
-) STRICT;
-CREATE TABLE IF NOT EXISTS mismatches (
-    order_hash TEXT NOT NULL, dataset TEXT NOT NULL, time INTEGER NOT NULL,
-    cleared INTEGER, reason TEXT NOT NULL,
-    PRIMARY KEY (order_hash, dataset), CHECK ((cleared IS NULL) = (reason = ''))
-) STRICT;
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """What one attempt costs one dataset chain, and the cap its signed manifest sets; micro-epsilon."""
+    """What one attempt costs one dataset chain, and the cap its signed manifest sets; micro-epsilon.
+
+    chain  None: the dataset is the first version, and its id is the chain's
+    """
 
     dataset: str
     micro_epsilon: int
     cap: int
+    chain: str | None = None
+
+    @property
+    def account(self) -> str:
+        """What the ledger charges: the chain, whichever version was asked about."""
+        return self.chain or self.dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One version of a chain as this party took it; `previous` is "" for the first, `cap` micro-epsilon."""
+
+    chain: str
+    version: int
+    dataset: str
+    manifest_hash: str
+    previous: str
+    provider_key: str
+    cap: int
+    used: bool = False  # an order on it was accepted here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +73,8 @@ class Balance:
     mode: str | None
 
 
-class Ledger:
+class Ledger(Mismatches):
     """The ledger in one SQLite file. Safe for several threads and processes: no connection is kept."""
-
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        """Opened `readonly`, the file is looked at and never changed, also while the party runs."""
-        self._path = path
-        self._uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-        if readonly:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._connection() as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
 
     # -- one attempt ---------------------------------------------------------------------------------------
 
@@ -128,6 +92,7 @@ class Ledger:
         """Accept an attempt and reserve its charges, all or nothing. `missing` is the party that is not there.
 
         Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
+                Superseded: a dataset is not the newest version of its chain here;
                 ModeFixed: a chain runs, or is about to run, in the other mode; BudgetExhausted.
         """
         with self._transaction() as db:
@@ -136,7 +101,7 @@ class Ledger:
                 db.execute("INSERT INTO missed VALUES (?, ?, ?)", (missing, nonce, attempt))
             for charge in charges:
                 self._hold(db, charge, mode)
-                row = (charge.dataset, nonce, attempt, mode, charge.micro_epsilon)
+                row = (charge.account, nonce, attempt, mode, charge.micro_epsilon)
                 db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'RESERVED')", row)
                 self._append(db, "RESERVED", *row)
 
@@ -244,6 +209,51 @@ class Ledger:
                 if state == "SPENT":
                     self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
 
+    # -- versions of a chain -------------------------------------------------------------------------------
+
+    def newest(self, chain: str) -> Version | None:
+        """The newest version of a chain that this party took; None if it took none."""
+        with self._connection() as db:
+            return self._newest(db, chain)
+
+    def superseding(self, dataset: str) -> Version | None:
+        """The newest version of a dataset's chain, if that is another than this dataset."""
+        with self._connection() as db:
+            row = db.execute("SELECT chain FROM versions WHERE dataset = ?", (dataset,)).fetchone()
+            found = None if row is None else self._newest(db, row[0])
+            return None if found is None or found.dataset == dataset else found
+
+    def follow(self, version: Version, *, after: Version | None) -> bool:
+        """Take a version if `after` is still the newest of its chain, and its id no other version's.
+
+        The same number as `after` replaces it, which must not be used. What may follow what is decided by
+        `workers.chain`; here two that arrive together are told apart.
+        """
+        with self._transaction() as db:
+            taken = db.execute(
+                "SELECT 1 FROM versions WHERE dataset = ? AND (chain, version) != (?, ?)",
+                (version.dataset, version.chain, version.version),
+            ).fetchone()
+            if taken is not None or self._newest(db, version.chain) != after:
+                return False
+            if after is not None and after.version == version.version:
+                db.execute(
+                    "UPDATE versions SET dataset = ?, manifest_hash = ?, previous = ?, cap = ?"
+                    " WHERE chain = ? AND version = ?",
+                    (version.dataset, version.manifest_hash, version.previous, version.cap,
+                     version.chain, version.version),
+                )  # fmt: skip
+            else:
+                row = tuple(vars(version).values())
+                db.execute(f"INSERT INTO versions VALUES ({', '.join('?' * len(row))})", row)
+            return True
+
+    def datasets_of(self, chains: Sequence[str]) -> set[str]:
+        """Every version of some chains that this party took, and the first ones, which name the chains."""
+        with self._connection() as db:
+            rows = db.execute("SELECT dataset, chain FROM versions").fetchall()
+        return {*chains, *(row[0] for row in rows if row[1] in chains)}
+
     # -- what others may ask -------------------------------------------------------------------------------
 
     def head(self) -> tuple[int, str]:
@@ -259,21 +269,23 @@ class Ledger:
             row = db.execute("SELECT hash FROM lines WHERE number = ?", (length,)).fetchone()
             return row is not None and row[0] == head
 
-    def balance(self, dataset: str) -> Balance | None:
-        """What the dataset's chain has reserved and spent here; None if it was never charged."""
+    def balance(self, chain: str) -> Balance | None:
+        """What a chain has reserved and spent here, over all its versions; None if it was never charged."""
         with self._connection() as db:
-            chain = db.execute("SELECT cap, mode FROM chains WHERE dataset = ?", (dataset,)).fetchone()
-            if chain is None:
+            account = db.execute("SELECT cap, mode FROM chains WHERE dataset = ?", (chain,)).fetchone()
+            if account is None:
                 return None
+            newest = self._newest(db, chain)
             sums = dict(
                 db.execute(
                     "SELECT state, sum(micro_epsilon) FROM debits WHERE dataset = ? GROUP BY state",
-                    (dataset,),
+                    (chain,),
                 ).fetchall()
             )
             return Balance(
-                cap=chain[0], mode=chain[1], reserved=sums.get("RESERVED", 0), spent=sums.get("SPENT", 0)
-            )
+                cap=account[0] if newest is None else newest.cap, mode=account[1],
+                reserved=sums.get("RESERVED", 0), spent=sums.get("SPENT", 0),
+            )  # fmt: skip
 
     def attempt(self, nonce: str, attempt: int) -> dict[str, Any] | None:
         """The record of one accepted attempt: state, outcome, session, opened, abandoned."""
@@ -306,7 +318,7 @@ class Ledger:
             rows = db.execute("SELECT party, length, head FROM peers ORDER BY party")
             return {party: (length, head) for party, length, head in rows}
 
-    # -- parties that were not there, and attempts that somebody spoilt ------------------------------------
+    # -- parties that were not there -----------------------------------------------------------------------
 
     def meet(self, signs: Mapping[int, str]) -> None:
         """Notice a party with another key than before: a new one, which has missed every debit of this ledger.
@@ -329,8 +341,8 @@ class Ledger:
                         (party, sign),
                     )
 
-    def missed_by(self, party: int, datasets: Sequence[str]) -> set[tuple[str, int]]:
-        """(order hash, attempt) of each opened debit on one of the datasets while the party was not there."""
+    def missed_by(self, party: int, chains: Sequence[str]) -> set[tuple[str, int]]:
+        """(order hash, attempt) of each opened debit of one of the chains while the party was not there."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT DISTINCT a.order_hash, a.attempt, d.dataset FROM missed m"
@@ -339,15 +351,15 @@ class Ledger:
                 " WHERE m.party = ? AND d.state = 'SPENT' AND a.opened",
                 (party,),
             )
-            return {(row[0], row[1]) for row in rows if row[2] in datasets}
+            return {(row[0], row[1]) for row in rows if row[2] in chains}
 
-    def spent_on(self, dataset: str) -> list[tuple[str, int]]:
-        """(order hash, attempt) of every debit SPENT on a dataset: what `take-over` signs to hold."""
+    def spent_on(self, chain: str) -> list[tuple[str, int]]:
+        """(order hash, attempt) of every debit SPENT of a chain: what `take-over` signs to hold."""
         with self._connection() as db:
             rows = db.execute(
                 "SELECT a.order_hash, a.attempt FROM debits d JOIN attempts a USING (nonce, attempt)"
                 " WHERE d.dataset = ? AND d.state = 'SPENT' ORDER BY a.order_hash, a.attempt",
-                (dataset,),
+                (chain,),
             )
             return [(row[0], row[1]) for row in rows]
 
@@ -374,54 +386,30 @@ class Ledger:
             if self._attempt(db, nonce, attempt)["outcome"] != "taken_over":
                 return False
             known = {debit["dataset"] for debit in self._debits(db, nonce, attempt)}
-            charges = [charge for charge in charges if charge.dataset not in known]
+            charges = [charge for charge in charges if charge.account not in known]
             for charge in charges:
+                chain = charge.account
                 db.execute(
-                    "INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (charge.dataset, charge.cap)
+                    "UPDATE versions SET used = 1 WHERE chain = ? AND dataset = ?", (chain, charge.dataset)
                 )
+                db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (chain, charge.cap))
                 cap, held, fixed = db.execute(
-                    "SELECT cap, held, mode FROM chains WHERE dataset = ?", (charge.dataset,)
+                    "SELECT cap, held, mode FROM chains WHERE dataset = ?", (chain,)
                 ).fetchone()
                 if fixed not in (None, mode):
                     raise ModeFixed(fixed=fixed)
                 micro = min(charge.micro_epsilon, cap - held)
                 db.execute(
                     "UPDATE chains SET held = held + ?, mode = ? WHERE dataset = ?",
-                    (micro, mode, charge.dataset),
+                    (micro, mode, chain),
                 )
-                row = (charge.dataset, nonce, attempt, mode, micro)
+                row = (chain, nonce, attempt, mode, micro)
                 db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'SPENT')", row)
                 self._append(db, "RESERVED", *row)
                 self._append(db, "SPENT", *row)
             return bool(charges)
 
-    def note_mismatch(self, order_hash: str, datasets: Sequence[str]) -> None:
-        """Remember that an attempt at an order ended with a mismatch here; one that was cleared counts anew."""
-        with self._transaction() as db:
-            for dataset in datasets:
-                db.execute(
-                    "INSERT INTO mismatches VALUES (?, ?, ?, NULL, '') ON CONFLICT (order_hash, dataset)"
-                    " DO UPDATE SET time = excluded.time, cleared = NULL, reason = ''",
-                    (order_hash, dataset, int(time.time())),
-                )
-
-    def mismatches(self, order_hash: str = "", datasets: Sequence[str] | None = None) -> list[str]:
-        """The datasets with a mismatch that nobody cleared: of an order or on some datasets, or all of them."""
-        with self._connection() as db:
-            rows = db.execute("SELECT order_hash, dataset FROM mismatches WHERE cleared IS NULL").fetchall()
-        return sorted(
-            {row[1] for row in rows if datasets is None or row[0] == order_hash or row[1] in datasets}
-        )
-
-    def clear_mismatch(self, dataset: str, reason: str) -> int:
-        """The operator has found out why: the dataset's mismatches no longer count. Returns how many there were."""
-        if not reason.strip():
-            raise LedgerError("a mismatch is cleared with a reason")
-        with self._transaction() as db:
-            return db.execute(
-                "UPDATE mismatches SET cleared = ?, reason = ? WHERE dataset = ? AND cleared IS NULL",
-                (int(time.time()), reason.strip(), dataset),
-            ).rowcount
+    # -- the whole of it -----------------------------------------------------------------------------------
 
     def verify(self) -> tuple[int, str]:
         """Follow the chain from its first line, add everything up again, and return the head.
@@ -454,28 +442,6 @@ class Ledger:
 
     # -- inside --------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self._uri, uri=True, timeout=30, isolation_level=None)) as db:
-                db.row_factory = sqlite3.Row
-                db.execute("PRAGMA synchronous=FULL")
-                db.execute("PRAGMA foreign_keys=ON")
-                yield db
-        except sqlite3.Error as wrong:
-            raise LedgerUnusable(f"the ledger cannot be used: {wrong}") from None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")  # the writer's lock first: what is read stays true until COMMIT
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
     @staticmethod
     def _accept(db: sqlite3.Connection, nonce: str, attempt: int, query: str, order_hash: str) -> None:
         row = db.execute(
@@ -491,26 +457,38 @@ class Ledger:
         )
 
     @staticmethod
-    def _hold(db: sqlite3.Connection, charge: Charge, mode: str) -> None:
+    def _newest(db: sqlite3.Connection, chain: str) -> Version | None:
+        row = db.execute(
+            "SELECT * FROM versions WHERE chain = ? ORDER BY version DESC LIMIT 1", (chain,)
+        ).fetchone()
+        return None if row is None else Version(**{**dict(row), "used": bool(row["used"])})
+
+    def _hold(self, db: sqlite3.Connection, charge: Charge, mode: str) -> None:
         if charge.micro_epsilon < 0 or (mode == "exact") != (charge.micro_epsilon == 0):
             raise LedgerError("a debit is positive in dp mode and 0 in exact mode")
-        db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (charge.dataset, charge.cap))
+        chain, newest = charge.account, self._newest(db, charge.account)
+        if newest is None and charge.chain not in (None, charge.dataset):
+            raise LedgerError(
+                f"dataset {charge.dataset} is a later version of a chain that is not known here"
+            )
+        if newest is not None and newest.dataset != charge.dataset:
+            raise Superseded(dataset=charge.dataset, newest=newest.dataset, version=newest.version)
+        db.execute("UPDATE versions SET used = 1 WHERE chain = ? AND dataset = ?", (chain, charge.dataset))
+        db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (chain, charge.cap))
         cap, held, fixed = db.execute(
-            "SELECT cap, held, mode FROM chains WHERE dataset = ?", (charge.dataset,)
+            "SELECT cap, held, mode FROM chains WHERE dataset = ?", (chain,)
         ).fetchone()
-        if cap != charge.cap:
-            raise LedgerError("the dataset's cap is not the one this ledger began with")
+        if charge.cap > cap:
+            raise LedgerError("the dataset's cap is above the one this ledger began with")
         other = db.execute(
             "SELECT mode FROM debits WHERE dataset = ? AND state = 'RESERVED' AND mode != ?",
-            (charge.dataset, mode),
+            (chain, mode),
         ).fetchone()
         if fixed not in (None, mode) or other is not None:
             raise ModeFixed(fixed=fixed or other[0])
-        if held + charge.micro_epsilon > cap:
-            raise BudgetExhausted(asked=charge.micro_epsilon, left=cap - held)
-        db.execute(
-            "UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, charge.dataset)
-        )
+        if held + charge.micro_epsilon > charge.cap:
+            raise BudgetExhausted(asked=charge.micro_epsilon, left=max(0, charge.cap - held))
+        db.execute("UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, chain))
 
     def _close(self, db: sqlite3.Connection, nonce: str, attempt: int, outcome: str, answer: str) -> None:
         row = self._attempt(db, nonce, attempt)

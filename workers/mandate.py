@@ -9,6 +9,7 @@
     other_query           the order is the one the task named
     too_many_attempts     the attempt is one of those the order allows
     not_yet_valid, order_expired         by this party's clock, a minute's slack
+    superseded            every dataset is the newest version of its chain that this party took
     not_taking_part       an order among three is not for the party that it does without
     three_party_off       orders among three only where this party's own configuration says so
     unknown_dataset       every dataset is stored here
@@ -17,16 +18,16 @@
                           parties; and the pinned portal
     consent_missing, consent_signature, consent_mismatch, consent_expired
                           each provider consents to this very order among three (codes of `analytics.query.consent`)
-    mismatch_seen         an order among three, although an attempt at it or on a dataset of it ended with a
-                          mismatch here, and this party's operator has not cleared that
-    ledger_behind         a party that missed debits of these datasets has said that it took them over
+    mismatch_seen         an order among three, although an attempt at it or on any version of a dataset of it
+                          ended with a mismatch here, and this party's operator has not cleared that
+    ledger_behind         a party that missed debits of these chains has said that it took them over
     program_rejected      the text compiles here
     plan_hash             ... to the plan that was approved
     terms_differ          minimum cohort and epsilon of the order are the plan's
     policy ...            each provider's policy allows the plan (codes of `analytics.query.policy`)
     exact_off             exact answers only where this party's own configuration says so
     floor_cohort, floor_epsilon          this party's own floors (no epsilon floor in exact mode)
-    attempt_seen, chain_mode, budget_exhausted   the ledger, in the transaction that reserves
+    attempt_seen, superseded, chain_mode, budget_exhausted   the ledger, in the transaction that reserves
 
 Nothing unsigned is looked at before the signatures; nothing is computed before the last check. Public: all.
 """
@@ -49,7 +50,7 @@ from analytics.query.schema import parse_codebook
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
 from workers.config import Config
-from workers.errors import BundleRejected, LedgerError, Refused
+from workers.errors import BundleRejected, LedgerError, Refused, Superseded
 from workers.ledger import Charge, Ledger
 from workers.manifest import Manifest
 
@@ -98,12 +99,14 @@ def examine(
     check_attempt(order, attempt)
     check_time(order, yes, now)
     check_three_party(order, config)
+    for dataset in order.datasets:
+        check_newest(dataset, ledger)
     manifests = [check_dataset(dataset, store) for dataset in order.datasets]
     for manifest in manifests:
         check_world(manifest, config, _of(envelope, "party_sets").get(manifest.dataset))
     check_consent(order, manifests, envelope, now)
-    check_no_mismatch(order, ledger)
-    check_caught_up(order, envelope, config, ledger)
+    check_no_mismatch(order, manifests, ledger)
+    check_caught_up(order, manifests, envelope, config, ledger)
     facts = tuple(facts_of(m, store) for m in manifests)
     plan = check_program(order, facts)
     check_plan_hash(order, plan)
@@ -169,6 +172,13 @@ def check_three_party(order: Order, config: Config) -> None:
           "this party takes no orders among three parties: set three_party in party.json to allow them")  # fmt: skip
 
 
+def check_newest(dataset: OrderDataset, ledger: Ledger) -> None:
+    newest = ledger.superseding(dataset.id)
+    if newest is not None:
+        wrong = Superseded(dataset=dataset.id, newest=newest.dataset, version=newest.version)
+        raise Refused(wrong.code, str(wrong))
+
+
 def check_dataset(dataset: OrderDataset, store: Store) -> Manifest:
     """The manifest of a dataset that is stored here, if it is the one the order names."""
     try:
@@ -199,21 +209,23 @@ def check_consent(order: Order, manifests: Sequence[Manifest], envelope: Mapping
         raise Refused(wrong.code, str(wrong)) from None
 
 
-def check_no_mismatch(order: Order, ledger: Ledger) -> None:
+def check_no_mismatch(order: Order, manifests: Sequence[Manifest], ledger: Ledger) -> None:
     """Who cheats among four must not gain the weaker three by being caught."""
     if order.missing is None:
         return
-    seen = ledger.mismatches(order.hash, [dataset.id for dataset in order.datasets])
+    seen = ledger.mismatches(order.hash, ledger.datasets_of([manifest.chain for manifest in manifests]))
     _must(not seen, "mismatch_seen",
           f"an attempt on dataset {', '.join(seen)} ended with a mismatch here: find out why, then run"
           " python -m workers clear-mismatch")  # fmt: skip
 
 
-def check_caught_up(order: Order, envelope: Mapping[str, Any], config: Config, ledger: Ledger) -> None:
-    """No party takes part whose ledger lacks debits of these datasets that were spent here without it."""
-    datasets = [dataset.id for dataset in order.datasets]
+def check_caught_up(
+    order: Order, manifests: Sequence[Manifest], envelope: Mapping[str, Any], config: Config, ledger: Ledger
+) -> None:
+    """No party takes part whose ledger lacks debits of these chains that were spent here without it."""
+    chains = [manifest.chain for manifest in manifests]
     for party in order.parties:
-        behind = ledger.missed_by(party, datasets) if party != config.party else set()
+        behind = ledger.missed_by(party, chains) if party != config.party else set()
         _must(not behind or behind <= _taken_over(envelope, party, config), "ledger_behind",
               f"party {party} has not taken over debits that it missed: its operator runs"
               " python -m workers take-over")  # fmt: skip
@@ -291,7 +303,7 @@ def check_floors(plan: Plan, config: Config) -> None:
 def reserve(order: Order, attempt: int, manifests: Sequence[Manifest], ledger: Ledger) -> None:
     """Accept the attempt and reserve its debit of every dataset, or nothing."""
     charges = [
-        Charge(dataset=m.dataset, micro_epsilon=order.micro_epsilon, cap=int(m.policy["micro_epsilon"]))
+        Charge(dataset=m.dataset, chain=m.chain, micro_epsilon=order.micro_epsilon, cap=m.cap)
         for m in manifests
     ]
     try:

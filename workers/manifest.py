@@ -2,7 +2,8 @@
 
 The manifest is the provider's word on its table: who may hold it, what may be asked, at which price. A party
 believes it only with the provider's signature, and only if it names this party's pinned world: the same four
-parties' keys and the same portal. Public: all of it.
+parties' keys and the same portal. A first version has no `chain` and no predecessor; a later one names the
+chain (the id of its first version) and the hash of the manifest it follows. Public: all of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from workers.errors import BundleRejected
 KIND = "fourfold/1/manifest"
 MODES = ("dp", "exact")
 LARGEST_CAPACITY = 2**24
+MOST_VERSIONS = 10**6
 _HEX32 = re.compile("[0-9a-f]{32}")
 _HEX64 = re.compile("[0-9a-f]{64}")
 _NAMES = {"type", "dataset", "version", "previous", "title", "provider_key", "codebook_hash", "capacity",
@@ -40,9 +42,16 @@ class Manifest:
     @classmethod
     def parse(cls, obj: Any, signature: Any) -> Manifest:
         """Raises  BundleRejected: bad_manifest if a name or value is wrong, bad_signature."""
-        _must(isinstance(obj, dict) and set(obj) == _NAMES and obj["type"] == KIND, "names or type")
+        first = isinstance(obj, dict) and obj.get("version") == 1
+        names = _NAMES if first else _NAMES | {"chain"}
+        _must(isinstance(obj, dict) and set(obj) == names and obj["type"] == KIND, "names or type")
         _must(_matches(_HEX32, obj["dataset"]), "dataset")
-        _must(obj["version"] == 1 and _whole(obj["version"]) and obj["previous"] is None, "version")
+        _must(_whole(obj["version"]) and 1 <= obj["version"] <= MOST_VERSIONS, "version")
+        if first:
+            _must(obj["previous"] is None, "previous")
+        else:
+            _must(_matches(_HEX64, obj["previous"]), "previous")
+            _must(_matches(_HEX32, obj["chain"]) and obj["chain"] != obj["dataset"], "chain")
         _must(isinstance(obj["title"], str) and len(obj["title"]) <= 1000, "title")
         for name in ("provider_key", "codebook_hash", "layout_hash"):
             _must(_matches(_HEX64, obj[name]), name)
@@ -71,6 +80,25 @@ class Manifest:
     @property
     def version(self) -> int:
         return int(self.public["version"])
+
+    @property
+    def chain(self) -> str:
+        """The id of the chain's first version; a first version's own id."""
+        return str(self.public.get("chain", self.dataset))
+
+    @property
+    def previous(self) -> str:
+        """The hash of the manifest that this one follows; empty for a first version."""
+        return str(self.public["previous"] or "")
+
+    @property
+    def provider_key(self) -> str:
+        return str(self.public["provider_key"])
+
+    @property
+    def cap(self) -> int:
+        """Micro-epsilon that all versions of the chain together may cost under this policy."""
+        return int(self.public["policy"]["micro_epsilon"])
 
     @property
     def capacity(self) -> int:

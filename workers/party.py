@@ -24,11 +24,11 @@ from celery.exceptions import SoftTimeLimitExceeded
 from analytics.query.model import digest
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.store import Store
-from workers import report
-from workers.alarm import Connect, Place, give_up
+from workers import metrics, report
+from workers.alarm import Connect, Place, give_up, never
 from workers.config import Config
 from workers.crew import Desk, assist
-from workers.errors import PortalUnreachable, Refused, WorkerError
+from workers.errors import LedgerError, PortalUnreachable, Refused, WorkerError
 from workers.joint import Answer, Joint, nobody
 from workers.keys import Keys
 from workers.ledger import Ledger
@@ -62,9 +62,11 @@ class Party:
                     "party %d: query %s attempt %d waits for another", self.config.party, query, attempt
                 )
                 return "busy"
-            close_left_open(self.config, self.keys, self.ledger, self.connect)
-            post_answers(self.ledger, self.portal)
-            self.ledger.meet({peer.party: peer.sign for peer in self.config.peers})
+            try:
+                close_left_open(self.config, self.keys, self.ledger, self.connect)
+                post_answers(self.ledger, self.portal)
+            except LedgerError as wrong:  # the disk is full: the order is refused below, the rest waits
+                log.warning("party %d: %s", self.config.party, wrong)
             try:
                 envelope = self.portal.order(query)
             except PortalUnreachable as gone:
@@ -84,6 +86,10 @@ class Party:
         return assist(block, desk=desk, store=self.store, cancelled=lambda: self.cancelled(query, attempt))
 
     def _examine(self, envelope: dict[str, Any], query: str, attempt: int) -> Mandate:
+        try:
+            self.ledger.meet({peer.party: peer.sign for peer in self.config.peers})
+        except LedgerError as wrong:
+            raise Refused(wrong.code, str(wrong)) from None
         return examine(
             envelope,
             query=query,
@@ -99,6 +105,7 @@ class Party:
         log.log(logging.INFO if again else logging.WARNING, "party %d: query %s attempt %d refused, %s: %s",
                 self.config.party, query, attempt, refused.code, refused)  # fmt: skip
         if not again:
+            metrics.count(self.config, refused.code, metrics.Watch())
             said = report.refusal(self.config.party, query, attempt, _hash(envelope), refused.code)
             self._post(said)
             self._tell_others(envelope, attempt)
@@ -138,11 +145,16 @@ class Party:
             code = _code(error)
             _log_failure(self.config.party, order.query, number, code, error)
             joint.drop()
-            if code == "mismatch":
-                self.ledger.note_mismatch(mandate.order_hash, [dataset.id for dataset in order.datasets])
-            self._abort(mandate, code)
-            self._abandon(joint)
+            metrics.count(self.config, code, joint.watch)
+            try:
+                if code == "mismatch":
+                    self.ledger.note_mismatch(mandate.order_hash, [dataset.id for dataset in order.datasets])
+                self._abort(mandate, code)
+                self._abandon(joint)
+            except LedgerError as wrong:  # the attempt stays open: the next that can closes and reports it
+                log.warning("party %d: %s", self.config.party, wrong)
             return code
+        metrics.count(self.config, metrics.ANSWERED, joint.watch)
         self._answer(mandate, answer)
         joint.settle()
         joint.sweep()
@@ -229,7 +241,9 @@ def close_left_open(config: Config, keys: Keys, ledger: Ledger, connect: Connect
             ready=ledger.spent(**place),
         )
         ledger.close(**place, outcome="crashed", answer=json.dumps({"report": said, "beside": {}}))
-        give_up(Place(**place, order_hash=left["order_hash"]), config, keys, connect)
+        about = Place(**place, order_hash=left["order_hash"])
+        give_up(about, config, keys, connect)
+        connect(about.name, never).close()  # what the others had sent it
         log.warning("party %d: query %s attempt %d was left open by a killed process",
                     config.party, left["query"], left["attempt"])  # fmt: skip
 

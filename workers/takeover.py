@@ -1,7 +1,8 @@
 """The debits that the others spent while this party was not there, entered into its own ledger.
 
 Each comes as the order that the portal signed and the words of parties that their debit of it was spent; it counts
-when two others signed so, for one of any two is honest. Then this party signs which debits it holds, and the
+when two others signed so, for one of any two is honest. All versions of a table have one account: which chain an
+older version belongs to, its provider signed in the manifest that comes with the debit. Then this party signs which debits it holds, and the
 others let it take part again. Public: all of it.
 """
 
@@ -9,13 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from analytics.query import approval
-from analytics.query.order import Order, OrderRejected
-from mpcnode.errors import StoreError
+from analytics.query.order import Order, OrderDataset, OrderRejected
 from mpcnode.store import Store
-from workers import report
+from workers import chain, report
 from workers.config import Config
 from workers.errors import BundleRejected
 from workers.ledger import Charge, Ledger
@@ -30,12 +31,13 @@ ENOUGH = 2  # others that signed
 def take_over(dataset_id: str, *, config: Config, store: Store, ledger: Ledger, portal: Portal) -> int:
     """Enter what this party missed of a dataset, and sign what it holds; how many debits were new here.
 
-    Raises  PortalUnreachable, LedgerError.
+    Raises  PortalUnreachable, LedgerError, StoreError.
     """
-    new = 0
+    new, account = 0, chain.stored(dataset_id, store).chain
     for owed in portal.owed(dataset_id):
-        order = _order(owed, dataset_id, config)
-        if order is None:
+        order = _order(owed, config)
+        charges = _charges(order, owed, store, ledger) if order is not None else []
+        if order is None or account not in {charge.account for charge in charges}:
             continue
         new += ledger.take_over(
             nonce=order.nonce,
@@ -43,14 +45,14 @@ def take_over(dataset_id: str, *, config: Config, store: Store, ledger: Ledger, 
             query=order.query,
             order_hash=order.hash,
             mode=order.mode,
-            charges=_charges(order, store),
+            charges=charges,
         )
-    portal.report(report.taken_over(config.party, dataset_id, ledger.spent_on(dataset_id)))
+    portal.report(report.taken_over(config.party, dataset_id, ledger.spent_on(account)))
     log.info("party %d: dataset %s, %d debits taken over", config.party, dataset_id, new)
     return new
 
 
-def _order(owed: Mapping[str, Any], dataset_id: str, config: Config) -> Order | None:
+def _order(owed: Mapping[str, Any], config: Config) -> Order | None:
     """The order of a debit that counts: signed by the portal, and called spent by two others."""
     try:
         approval.verify(owed["order"], owed["order_signature"], config.portal_sign)
@@ -62,9 +64,7 @@ def _order(owed: Mapping[str, Any], dataset_id: str, config: Config) -> Order | 
         }
     except (approval.BadSignature, OrderRejected, KeyError, TypeError):
         return None
-    if len(signers) < ENOUGH or dataset_id not in {dataset.id for dataset in order.datasets}:
-        return None
-    return order
+    return order if len(signers) >= ENOUGH else None
 
 
 def _spent(entry: Mapping[str, Any], order: Order, attempt: int, config: Config) -> int | None:
@@ -91,15 +91,32 @@ def _spent(entry: Mapping[str, Any], order: Order, attempt: int, config: Config)
     return int(party)
 
 
-def _charges(order: Order, store: Store) -> list[Charge]:
-    """The charge of each dataset of the order that is stored here; the others' come when they are."""
+def _charges(order: Order, owed: Mapping[str, Any], store: Store, ledger: Ledger) -> list[Charge]:
+    """The charge of each dataset of the order whose chain is known here; the others' come when they are."""
     charges = []
     for dataset in order.datasets:
-        try:
-            meta = store.meta(dataset.id)
-            policy = Manifest.parse(meta["manifest"], meta["signature"]).policy
-        except (StoreError, BundleRejected):
+        manifest = _manifest(dataset, owed, store)
+        newest = chain.newest(manifest.chain, store, ledger) if manifest is not None else None
+        if manifest is None or newest is None or newest.provider_key != manifest.provider_key:
             continue
-        cap = int(policy["micro_epsilon"])
-        charges.append(Charge(dataset=dataset.id, micro_epsilon=order.micro_epsilon, cap=cap))
+        charges.append(
+            Charge(
+                dataset=dataset.id,
+                chain=newest.chain,
+                micro_epsilon=order.micro_epsilon,
+                cap=newest.cap,
+            )
+        )
     return charges
+
+
+def _manifest(dataset: OrderDataset, owed: Mapping[str, Any], store: Store) -> Manifest | None:
+    """The very manifest that an order names, as stored here or as the portal shows it; None without one."""
+    shown = owed.get("manifests")
+    found = [store.meta(dataset.id)] if store.has(dataset.id) else []
+    for entry in [*found, *(shown if isinstance(shown, list) else [])]:
+        with suppress(BundleRejected, KeyError, TypeError):
+            manifest = Manifest.parse(entry["manifest"], entry["signature"])
+            if manifest.hash == dataset.manifest_hash:
+                return manifest
+    return None

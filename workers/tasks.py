@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from celery import group
+from celery import current_task, group
 
+from analytics import logs
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
 from workers import config, ingest, keys, provision
@@ -37,7 +38,7 @@ def run(query: str, attempt: int) -> None:
     if not (_matches(_QUERY, query) and type(attempt) is int):
         log.warning("a run task is no hint of ours")
         return
-    with party() as mine:
+    with _named(query=query, attempt=attempt), party() as mine:
         outcome = mine.run(query, attempt)
         log.info("party %d: query %s attempt %d: %s", mine.config.party, query, attempt, outcome)
 
@@ -48,7 +49,7 @@ def assist(query: str, attempt: int, block: int) -> None:
     if not (_matches(_QUERY, query) and type(attempt) is int and type(block) is int):
         log.warning("an assist task is no hint of ours")
         return
-    with party() as mine:
+    with _named(query=query, attempt=attempt), party() as mine:
         outcome = mine.assist(query, attempt, block)
         log.info("party %d: query %s attempt %d driver %d: %s",
                  mine.config.party, query, attempt, block, outcome)  # fmt: skip
@@ -65,7 +66,7 @@ def take(dataset: str) -> None:
     if not _matches(_DATASET, dataset):
         log.warning("an ingest task is no hint of ours")
         return
-    with party() as mine:
+    with _named(dataset=dataset), party() as mine:
         try:
             ingest.ingest(
                 dataset,
@@ -85,13 +86,18 @@ def provide(dataset: str) -> None:
     if not _matches(_DATASET, dataset):
         log.warning("a provision task is no hint of ours")
         return
-    with party() as mine:
+    with _named(dataset=dataset), party() as mine:
         try:
             provision.provide(
                 dataset, config=mine.config, keys=mine.keys, store=mine.store, portal=mine.portal
             )
         except (PortalUnreachable, BundleRejected, StoreError) as wrong:
             log.warning("party %d: dataset %s not provided: %s", mine.config.party, dataset, wrong)
+
+
+def _named(**ids: str | int) -> AbstractContextManager[None]:
+    """Lines of this task name what it is about; the task's id is that of its requests to the portal."""
+    return logs.bound(request=logs.request_id(current_task.request.id or ""), **ids)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from itertools import pairwise
 from analytics.query.model import By, Cohort, Plan, Release
 
 WORD_BITS = 64
-DIRECT_BITS = 1 << 18  # as mpcnode.protocols.popcount
+DIRECT_BITS = 1 << 16  # as mpcnode.protocols.popcount
 BLOCK_BYTES = 128 << 20  # of temporaries that one block of rows may take
 SEGMENT = 256  # as mpcnode.views: words of rows that are stored as one piece
 COIN_BITS = 64
@@ -303,9 +303,9 @@ def _to_ring(words: int) -> Tally:
     return Tally(rounds=2, words=words * WORD_BITS)
 
 
-def _fold(planes: int, widths: dict[int, int]) -> tuple[Tally, dict[int, int]]:
+def _fold(planes: int, widths: dict[int, int], enough: int = 0) -> tuple[Tally, dict[int, int]]:
     tally = Tally()
-    while any(w > 2 for w in widths.values()):
+    while any(w > 2 for w in widths.values()) and planes * sum(widths.values()) * WORD_BITS > enough:
         triples = {k: w // 3 for k, w in widths.items() if w > 2}
         tally.gate(planes * sum(triples.values()))
         folded: dict[int, int] = {}
@@ -319,9 +319,7 @@ def _fold(planes: int, widths: dict[int, int]) -> tuple[Tally, dict[int, int]]:
 
 
 def _count(planes: int, words: int) -> Tally:
-    if planes * words * WORD_BITS <= DIRECT_BITS:
-        return _to_ring(planes * words)
-    tally, widths = _fold(planes, {0: words})
+    tally, widths = _fold(planes, {0: words}, DIRECT_BITS)
     return tally.then(_to_ring(planes * sum(widths.values())))
 
 

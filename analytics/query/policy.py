@@ -6,15 +6,16 @@ party's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from analytics.privacy.accountant import short_text
 from analytics.query.errors import PolicyRefused
 from analytics.query.model import Plan
 from analytics.query.resolve import DatasetFacts
 
-__all__ = ["PolicyRefused", "check", "expiry"]
+__all__ = ["PolicyRefused", "check", "expiry", "loosened"]
 
 
 def check(plan: Plan, facts: Sequence[DatasetFacts], now: int) -> None:
@@ -35,6 +36,22 @@ def expiry(day: str) -> int:
     """The first unix second after a policy's last day, in UTC."""
     after = date.fromisoformat(day) + timedelta(days=1)
     return int(datetime.combine(after, time(), UTC).timestamp())
+
+
+def loosened(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The terms of a signed policy, in words, that allow more than they did; the chain's total is not among them."""
+    terms = []
+    for name, words in (("micro_epsilon_per_query", "epsilon per query"), ("expires", "last day")):
+        if after[name] > before[name]:
+            shown = [short_text(p[name]) if name != "expires" else p[name] for p in (before, after)]
+            terms.append(f"{words} from {shown[0]} to {shown[1]}")
+    if after["minimum_cohort"] < before["minimum_cohort"]:
+        terms.append(f"minimum cohort from {before['minimum_cohort']} to {after['minimum_cohort']}")
+    for name in ("modes", "statistics"):
+        more = [one for one in after[name] if one not in before[name] and "*" not in before[name]]
+        if more:
+            terms.append(f"{name} with {', '.join(more)}")
+    return terms
 
 
 def _check_one(plan: Plan, fact: DatasetFacts, now: int) -> None:

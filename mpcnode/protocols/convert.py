@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpcnode.protocols.gates import HalfGates
+from mpcnode.protocols.gates import CHUNK, HalfGates
 from mpcnode.ring import RING, WORD_BITS, XOR, Words, unpack
 from mpcnode.session import Session
 from mpcnode.sharing import Share
@@ -40,17 +40,25 @@ class Deal(HalfGates):
 
 
 class Fold(HalfGates):
-    """a + b - 2ab from the components that Deal left."""
+    """a + b - 2ab from the components that Deal left, in their place."""
 
     def __init__(self, session: Session, dealt: Words) -> None:
-        self.dealt = dealt
-        super().__init__(session, RING, dealt.copy(), keep=lambda pair: len({0, 1} & set(pair)) == 1)
+        self.before = np.empty((len(dealt), min(CHUNK, dealt.shape[1])), dtype=np.uint64)
+        super().__init__(session, RING, dealt, keep=lambda pair: len({0, 1} & set(pair)) == 1)
+
+    def prepare(self, lo: int, hi: int) -> None:
+        """Keep -2a and b of this chunk, which the masks are about to change."""
+        for slot, c in enumerate(self.session.held):
+            kept = self.before[slot, : hi - lo]
+            if c in (0, 1):
+                np.multiply(self.z[slot, lo:hi], MINUS_TWO, out=kept)
+            else:
+                kept[:] = self.z[slot, lo:hi]
 
     def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         me = self.session.party
         i, j = (i if i < me else i - 1), (j if j < me else j - 1)
-        np.multiply(self.dealt[i, lo:hi], self.dealt[j, lo:hi], out=out)
-        np.multiply(out, MINUS_TWO, out=out)
+        np.multiply(self.before[i, : hi - lo], self.before[j, : hi - lo], out=out)
 
 
 async def to_ring(session: Session, bits: Share) -> Share:

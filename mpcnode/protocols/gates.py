@@ -10,7 +10,9 @@ Dalskov, Escudero, Keller, USENIX Security 2021 (eprint 2020/1330) for four part
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -44,19 +46,21 @@ class HalfGates(Op):
             (start, stop, tuple(pair for pair in table if keep(pair)))
             for start, stop, table in session.half_tables(self.size)
         ]
+        self.loads: dict[tuple[int, int], int] = {}  # words on each link
+        for start, stop, table in self.segments:
+            for i, j in table:
+                link = roles.sender(session.n, i, j), i
+                self.loads[link] = self.loads.get(link, 0) + stop - start
+
+    def prepare(self, lo: int, hi: int) -> None:
+        """Called before the values of words lo to hi: `z` still holds there what it held at the start."""
 
     @abstractmethod
     def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         """Write v_ij of words lo to hi into `out`; called only where this party knows it."""
 
     def words(self, s: int, i: int) -> int:
-        n = self.session.n
-        return sum(
-            stop - start
-            for start, stop, table in self.segments
-            for a, b in table
-            if a == i and roles.sender(n, a, b) == s
-        )
+        return self.loads.get((s, i), 0)
 
     def begin(self, outgoing: Mapping[int, Words], vouched: Mapping[int, Words]) -> None:
         session, me, n = self.session, self.session.party, self.session.n
@@ -73,6 +77,7 @@ class HalfGates(Op):
                     filled[id(buffer)] = at + stop - start
             for lo in range(start, stop, CHUNK):
                 hi = min(lo + CHUNK, stop)
+                self.prepare(lo, hi)
                 r = scratch[: hi - lo]
                 for i, j in table:
                     if me == i:
@@ -117,7 +122,7 @@ class Product(HalfGates):
     ) -> None:
         self.pieces = pieces
         self.shape = shape
-        self.starts = np.cumsum([0, *(x.shape[1] for x, _ in pieces)]).tolist()
+        self.starts = [0, *accumulate(x.shape[1] for x, _ in pieces)]
         self.spare = np.empty(CHUNK, dtype=np.uint64)
         z = np.empty((session.n - 1, self.starts[-1]), dtype=np.uint64)
         super().__init__(session, algebra, z)
@@ -130,7 +135,7 @@ class Product(HalfGates):
     def value(self, i: int, j: int, lo: int, hi: int, out: Words) -> None:
         mul, add, me = self.algebra.mul, self.algebra.add, self.session.party
         i, j = (i if i < me else i - 1), (j if j < me else j - 1)
-        first = int(np.searchsorted(self.starts, lo, side="right")) - 1
+        first = bisect_right(self.starts, lo) - 1
         for k in range(first, len(self.pieces)):
             start, stop = self.starts[k], self.starts[k + 1]
             if start >= hi:
@@ -164,7 +169,9 @@ def product(session: Session, x: Share, y: Share) -> Product:
 
 def _pieces(x: Share, y: Share, shape: tuple[int, ...]) -> list[tuple[Words, Words]]:
     lead = len(x.components)
-    if x.shape == y.shape or shape[-1] < SMALL_WORDS or len(shape) == 1:
+    if x.shape == y.shape:
+        return [(x.components.reshape(lead, -1), y.components.reshape(lead, -1))]
+    if shape[-1] < SMALL_WORDS or len(shape) == 1:
         return [
             (
                 np.broadcast_to(_aligned(x, shape), (lead, *shape)).reshape(lead, -1),

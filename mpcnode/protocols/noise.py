@@ -8,14 +8,15 @@ sum_i 2^i (coin_i - coin'_i), coin = [r < T_i] for a 64-bit r from PRSS and a pu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
 from mpcnode.protocols.compare import greater
 from mpcnode.protocols.convert import to_ring
-from mpcnode.ring import ONES, RING, WORD_BITS, XOR, Words, pack, words_for
+from mpcnode.ring import ONES, RING, WORD_BITS, XOR, Words, pack, unpack, words_for
 from mpcnode.session import Session
-from mpcnode.sharing import Share, concatenate, public
+from mpcnode.sharing import Share, public
 
 COIN_BITS = 64
 
@@ -30,24 +31,29 @@ async def discrete_laplace(session: Session, thresholds: Sequence[Sequence[int]]
     """
     if not thresholds:
         return public(session.party, session.n, RING, np.zeros(0, dtype=np.uint64))
-    flat = np.array([t for sample in thresholds for t in (*sample, *sample)], dtype=np.uint64)
-    planes = _threshold_planes(flat)
+    both = [t for sample in thresholds for t in (*sample, *sample)]
+    planes = _threshold_planes(np.array(both, dtype=np.uint64))
     r = Share(session.party, session.n, XOR, session.random_components(planes.shape))
     # r < T is ~r > ~T
     coins = await greater(session, ~r, planes ^ ONES)
-    ring = await to_ring(session, coins)
-    samples, start = [], 0
-    for sample in thresholds:
-        weights = np.array([1 << i for i in range(len(sample))], dtype=np.uint64)
-        signed = np.concatenate([weights, np.uint64(0) - weights])
-        samples.append(ring[start : start + len(signed)].mul_public(signed).sum().reshape(1))
-        start += len(signed)
-    return concatenate(samples)
+    ring = (await to_ring(session, coins))[: len(both)]
+    lengths = [len(sample) for sample in thresholds]
+    starts = [0, *accumulate(2 * length for length in lengths)][:-1]
+    signed = {length: _signed_weights(length) for length in set(lengths)}
+    weighted = ring.mul_public(np.concatenate([signed[length] for length in lengths]))
+    return weighted.with_components(np.add.reduceat(weighted.components, starts, axis=1))
+
+
+def _signed_weights(length: int) -> Words:
+    """2^i of the first variable's digits, then -2^i of the second's."""
+    weights = np.uint64(1) << np.arange(length, dtype=np.uint64)
+    return np.concatenate([weights, np.uint64(0) - weights])
 
 
 def _threshold_planes(flat: Words) -> Words:
     """(64, words) planes of one public 64-bit number a lane; lanes beyond the last are 0."""
     lanes = np.zeros(words_for(len(flat)) * WORD_BITS, dtype=np.uint64)
     lanes[: len(flat)] = flat
-    shifts = np.arange(COIN_BITS, dtype=np.uint64)[:, None]
-    return pack((lanes[None, :] >> shifts & np.uint64(1)) != 0)
+    # Lane k holds a number; plane b holds bit b of every lane: a transposition of single bits.
+    bits = unpack(lanes).reshape(-1, COIN_BITS)
+    return pack(bits.T != 0)

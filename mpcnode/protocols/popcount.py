@@ -2,7 +2,7 @@
 
 A full adder takes three words of one weight to a sum of that weight and a carry of the next with one AND
 (carry = a ^ (a ^ b)(a ^ c)), 64 lanes at once; folding the words of a plane leaves at most two of each weight.
-Small tables are converted bit by bit instead: two rounds beat the logarithm's dozen.
+Folding stops where converting what is left, in two rounds, beats the rounds of folding on.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from mpcnode.ring import WORD_BITS, XOR, pack, unpack
 from mpcnode.session import Session
 from mpcnode.sharing import Share, concatenate, public
 
-DIRECT_BITS = 1 << 18  # below this many bits in all, converting each is faster than folding
+DIRECT_BITS = 1 << 16  # with no more bits than this left, converting each is faster than folding on
 
 
-async def fold(session: Session, weights: dict[int, Share], most: int = 2) -> dict[int, Share]:
-    """Carry-save addition along the last axis until no weight has more than `most` (at least 2) words.
+async def fold(session: Session, weights: dict[int, Share], enough: int = 0) -> dict[int, Share]:
+    """Carry-save addition along the last axis, until no weight has more than two words or `enough` bits are left.
 
     Shapes  weights[k] (planes, words): words of weight 2^k; lanes stay apart.
     Cost    about log_1.5(words) rounds, one AND a removed word. Leaks nothing. Raises ProtocolAbort.
     """
-    while any(share.shape[-1] > most for share in weights.values()):
-        triples = {k: share.shape[-1] // 3 for k, share in weights.items() if share.shape[-1] > most}
+    while any(share.shape[-1] > 2 for share in weights.values()) and _bits(weights) > enough:
+        triples = {k: share.shape[-1] // 3 for k, share in weights.items() if share.shape[-1] > 2}
         left, right = [], []
         for k, m in triples.items():
             a, b, c = (weights[k][..., t * m : (t + 1) * m] for t in range(3))
@@ -49,17 +49,18 @@ async def fold(session: Session, weights: dict[int, Share], most: int = 2) -> di
     return weights
 
 
+def _bits(weights: dict[int, Share]) -> int:
+    return sum(share.shape[0] * share.shape[1] for share in weights.values()) * WORD_BITS
+
+
 async def count(session: Session, planes: Share) -> Share:
     """Return the number of set bits of each plane, over Z_2^64.
 
     Shapes  planes (p, words); result (p,).
-    Cost    two rounds and 12 bytes a bit and party below DIRECT_BITS bits; else about log_1.5(words) + 2 rounds and
-            0.2 bytes a bit. Leaks nothing. Raises ProtocolAbort.
+    Cost    two rounds and 12 bytes a bit and party for the last DIRECT_BITS bits; log_1.5(bits / DIRECT_BITS) rounds
+            more and 0.2 bytes a bit for what is above. Leaks nothing. Raises ProtocolAbort.
     """
-    p, words = planes.shape
-    if p * words * WORD_BITS <= DIRECT_BITS:
-        return (await to_ring(session, planes)).sum()
-    weights = await fold(session, {0: planes})
+    weights = await fold(session, {0: planes}, DIRECT_BITS)
     columns = [(k, share.shape[-1]) for k, share in weights.items()]
     ring = await to_ring(session, concatenate(list(weights.values()), axis=-1))
     total, start = None, 0

@@ -26,6 +26,7 @@ from mpcnode.transport.base import Frame, Watch
 BLOCK = 0.5  # longest wait of one pipeline, seconds: a cancelled session is noticed between two
 SOCKET_TIMEOUT = 20.0  # above the waits of one pipeline
 EXPIRE = 900  # seconds a list outlives its last push: longer than a job may run
+LONG = 16384  # bytes of a word that is sent without joining it to its neighbours
 SHORTEST = 0.01  # Redis reads a BLPOP time-out of 0 as "for ever"
 
 Command = tuple[Any, ...]
@@ -57,6 +58,27 @@ def require_noeviction(client: redis.Redis) -> None:
             f"Redis evicts ({memory.get('maxmemory_policy')}): set maxmemory-policy noeviction, "
             "or protocol messages are lost"
         )
+
+
+def packed(commands: Sequence[Command]) -> list[bytes | Frame]:
+    """Commands as the Redis protocol has them, in few pieces: what is long is sent from where it lies.
+
+    Not redis-py's packing, which copies every frame into a new string first.
+    """
+    out: list[bytes | Frame] = []
+    small: list[bytes | Frame] = []
+    for command in commands:
+        small.append(b"*%d\r\n" % len(command))
+        for word in command:
+            data = word if isinstance(word, Frame) else str(word).encode()
+            small.append(b"$%d\r\n" % len(data))
+            if len(data) > LONG:
+                out += (b"".join(small), data)
+                small = [b"\r\n"]
+            else:
+                small += (data, b"\r\n")
+    out.append(b"".join(small))
+    return out
 
 
 class RedisTransport:
@@ -156,7 +178,7 @@ class RedisTransport:
             if self._connection is None:
                 self._connection = self._pool.get_connection()
             connection = self._connection
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.send_packed_command(packed(commands), check_health=False)
             return [connection.read_response() for _ in commands]
         except (redis.RedisError, OSError) as failed:
             # Replies may be left unread: this connection can never be used again.

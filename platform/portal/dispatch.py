@@ -4,6 +4,8 @@ A message carries ids and nothing else: it is a hint, the signed order is the au
 told to the caller as `BrokerDown`; whatever was not sent is sent again from the rows.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from portal.registry.models import PARTIES
 
 QUEUE = "jobs"
 CANCEL_SECONDS = 60
+WAKE, WAKE_SECONDS = "dispatch:wake", 5
 
 
 class BrokerDown(Exception):
@@ -74,6 +77,34 @@ def broker_answers() -> bool:
         return False
 
 
+def wake() -> None:
+    """Tell the dispatcher to look now. It looks by itself before long: whether it hears this changes no outcome."""
+    with suppress(RedisError, OSError, ValueError):
+        pipeline = _redis(settings.REDIS_URL).pipeline()
+        pipeline.lpush(WAKE, "1")
+        pipeline.expire(WAKE, WAKE_SECONDS)
+        pipeline.execute()
+
+
+def rest(seconds: float, sleep: Callable[[float], object]) -> None:
+    """Return after `seconds`, or as soon as somebody called `wake`; `sleep` is how to wait without a broker."""
+    client = _redis(settings.REDIS_URL, patience=seconds + 2)
+    try:
+        if client.blpop([WAKE], timeout=seconds) is not None:
+            client.delete(WAKE)
+    except (RedisError, OSError, ValueError):
+        sleep(seconds)
+
+
+def queue_lengths() -> dict[int, int] | None:
+    """How many messages each party has not taken yet; None if Redis does not answer within a second."""
+    client = _redis(settings.REDIS_URL)
+    try:
+        return {party: int(client.llen(f"p{party}:{QUEUE}")) for party in range(PARTIES)}
+    except (RedisError, OSError, ValueError):
+        return None
+
+
 def _send(party: int, task: str, payload: dict[str, Any], **options: Any) -> None:
     try:
         _app(party, settings.REDIS_URL).send_task(
@@ -103,6 +134,6 @@ def _app(party: int, url: str) -> Celery:
     return app
 
 
-@lru_cache(maxsize=4)
-def _redis(url: str) -> Redis:
-    return Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=None)
+@lru_cache(maxsize=8)
+def _redis(url: str, patience: float = 1) -> Redis:
+    return Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=1, retry=None)

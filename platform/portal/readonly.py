@@ -15,7 +15,7 @@ from portal.accounts.models import Role
 class ReadOnlyAdmin(admin.ModelAdmin):
     """Those of `readers` and superusers look; nobody adds, changes or deletes."""
 
-    actions = None
+    actions: Any = None
     readers: frozenset[str] = frozenset({Role.OPERATOR})
 
     def has_module_permission(self, request: Any) -> bool:

@@ -57,6 +57,11 @@ FOURFOLD_ORDER_LIFETIME = env.int("FOURFOLD_ORDER_LIFETIME", 7 * 24 * 3600)
 # Days that sealed bundles are kept after the fourth receipt.
 FOURFOLD_BUNDLE_DAYS = env.int("FOURFOLD_BUNDLE_DAYS", 30)
 FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
+# Webhooks: failed tries in a row that disable one; http and loopback addresses, for development alone.
+FOURFOLD_WEBHOOK_FAILURES = env.int("FOURFOLD_WEBHOOK_FAILURES", 20)
+FOURFOLD_WEBHOOKS_LOOPBACK = env.bool("FOURFOLD_WEBHOOKS_LOOPBACK", False)
+# Who scrapes /metrics knows this; empty: operators alone read it.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 INSTALLED_APPS = [
@@ -83,10 +88,12 @@ INSTALLED_APPS = [
     "portal.absence",
     "portal.audit",
     "portal.operations",
+    "portal.webhooks",
     "portal.api",
 ]
 
 MIDDLEWARE = [
+    "portal.requests.Requests",  # first: whatever the others log names the request
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -241,13 +248,15 @@ SPECTACULAR_SETTINGS = {
         "QueryState": "portal.queries.models.State.choices",
         "DatasetState": "portal.registry.models.DatasetState.choices",
         "Mode": "portal.queries.models.Mode.choices",
+        "DeliveryState": "portal.webhooks.models.DeliveryState.choices",
+        "WebhookEvent": "portal.webhooks.models.Event.choices",
     },
 }
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {"line": {"()": "analytics.logs.formatter", "kind": env.str("LOG_FORMAT", "text")}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "WARNING")},
     "loggers": {

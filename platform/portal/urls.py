@@ -3,10 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal import health
+from portal import health, metrics
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
+    path("metrics", metrics.Metrics.as_view(), name="metrics"),
     path("api/", include("portal.api.urls")),
     path("admin/", admin.site.urls),
     path("", include("portal.web.urls")),

@@ -71,11 +71,21 @@ class Recorder:
                 self.key, self.inner = bytes(key), true(key)
 
             def encrypt(self, nonce: bytes, data: Any, place: Any) -> bytes:
-                recorder.nonces.setdefault((recorder.here.party, self.key, use), []).append(bytes(nonce))
+                self._used(nonce)
                 return self.inner.encrypt(nonce, data, place)  # type: ignore[no-any-return]
 
-            def __getattr__(self, name: str) -> Any:
-                return getattr(self.inner, name)
+            def encrypt_into(self, nonce: bytes, data: Any, place: Any, into: Any) -> int:
+                self._used(nonce)
+                return int(self.inner.encrypt_into(nonce, data, place, into))
+
+            def decrypt(self, nonce: bytes, data: Any, place: Any) -> bytes:
+                return self.inner.decrypt(nonce, data, place)  # type: ignore[no-any-return]
+
+            def decrypt_into(self, nonce: bytes, data: Any, place: Any, into: Any) -> int:
+                return int(self.inner.decrypt_into(nonce, data, place, into))
+
+            def _used(self, nonce: bytes) -> None:
+                recorder.nonces.setdefault((recorder.here.party, self.key, use), []).append(bytes(nonce))
 
         return Sealing
 

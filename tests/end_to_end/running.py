@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.redis_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN = 120.0
@@ -93,19 +96,27 @@ class Running:
             trust_env=False,
         )
 
-    def upload(self, account: str, codebook: dict[str, Any], *files: Path) -> str:
+    def upload(
+        self, account: str, codebook: dict[str, Any], *files: Path, options: Sequence[str] = ()
+    ) -> str:
         """The id of the dataset that `python -m providers upload` prints."""
+        done = self.send(account, codebook, *files, options=options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def send(
+        self, account: str, codebook: dict[str, Any], *files: Path, options: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m providers upload`, however it ends."""
         self.var.joinpath("books").mkdir(exist_ok=True)
         book = self.var / "books" / f"{account}-{time.monotonic_ns()}.json"
         book.write_text(json.dumps(codebook))
-        done = run(
+        return run(
             ["-m", "providers", "upload", "--url", self.url, "--token", self.access["tokens"][account]]
             + ["--codebook", str(book), "--key", str(self.var / "hospitals" / account / "key.pem")]
-            + ["--parties", str(self.var / "access.json"), *map(str, files)],
+            + ["--parties", str(self.var / "access.json"), *options, *map(str, files)],
             root=self.root,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     def submit(self, program: Any, datasets: Sequence[str], *, epsilon: str = "4", mode: str = "dp") -> str:
         with self.client("analyst") as analyst:
@@ -193,3 +204,16 @@ def left_behind(var: Path, within: float = 3.0) -> list[tuple[int, Path]]:
     while (left := list(writers(var))) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
+
+
+def four_free_ports() -> int:
+    """The first of four ports in a row that nobody listens on."""
+    while True:
+        first = min(free_port(), 60000)
+        try:
+            sockets = [socket.create_server(("127.0.0.1", first + n)) for n in range(4)]
+        except OSError:
+            continue
+        for taken in sockets:
+            taken.close()
+        return first

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from benchmarks.delay import Delayed, stamped
 from mpcnode.channel import Channel
 from mpcnode.errors import ProtocolAbort
 from mpcnode.transport.base import Frame, Transport
@@ -53,6 +54,20 @@ class Redis:
         for left in self.client.scan_iter(f"mpc:*:{self.name}"):
             self.client.delete(left)
         self.client.close()
+
+
+class Slow(Memory):
+    """Memory with a delay in it, as the benchmarks measure with."""
+
+    kind = "slow"
+
+    def __init__(self, parties: int, seconds: float = 0.002) -> None:
+        super().__init__(parties)
+        self.seconds = seconds
+        self.post = lambda frm, to, frames: self.network.post(frm, to, stamped(frames))
+
+    def transport(self, party: int, cancelled: Callable[[], bool] | None = None) -> Transport:
+        return Delayed(super().transport(party, cancelled), self.seconds)
 
 
 Network = Memory | Redis

@@ -409,9 +409,9 @@ def test_no_nonce_is_used_twice_under_a_key(monkeypatch: pytest.MonkeyPatch) -> 
         def __init__(self, key: bytes) -> None:
             self.key, self.inner = key, module_aesgcm(key)
 
-        def encrypt(self, nonce: bytes, data: object, place: bytes) -> bytes:
+        def encrypt_into(self, nonce: bytes, data: object, place: bytes, into: object) -> int:
             used.append((self.key, nonce, place))
-            return self.inner.encrypt(nonce, data, place)  # type: ignore[arg-type]
+            return self.inner.encrypt_into(nonce, data, place, into)  # type: ignore[arg-type]
 
         def decrypt_into(self, nonce: bytes, data: object, place: bytes, into: object) -> int:
             return self.inner.decrypt_into(nonce, data, place, into)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def test_a_conjunction_is_the_and_of_all(factors, seed):
 
 
 @PARTIES
-@pytest.mark.parametrize("direct", [0, 1 << 18], ids=["folded", "converted"])
+@pytest.mark.parametrize("direct", [0, 1 << 10, 1 << 18], ids=["folded", "partly folded", "converted"])
 @given(planes=st.integers(1, 4), words=st.integers(1, 70), seed=st.integers(0, 2**32))
 @settings(max_examples=8, deadline=None)
 def test_counts_are_numpys(n, direct, planes, words, seed):

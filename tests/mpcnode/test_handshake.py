@@ -445,9 +445,9 @@ class Uses:
             def __init__(self, key: bytes) -> None:
                 self.key, self.inner = key, true(key)
 
-            def encrypt(self, nonce: bytes, data: Any, place: bytes) -> bytes:
+            def encrypt_into(self, nonce: bytes, data: Any, place: bytes, into: Any) -> int:
                 uses.sealed.append((self.key, nonce))
-                return self.inner.encrypt(nonce, data, place)
+                return self.inner.encrypt_into(nonce, data, place, into)
 
             def decrypt_into(self, nonce: bytes, data: Any, place: bytes, into: Any) -> int:
                 return self.inner.decrypt_into(nonce, data, place, into)

@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.transport import redis as lists
 from mpcnode.transport.base import Watch
-from tests.mpcnode.networks import Memory, Network, Redis, together
+from tests.mpcnode.networks import Memory, Network, Redis, Slow, together
 from tests.redis_server import RedisServer, redis_url
 
 __all__ = ["redis_url"]  # a fixture, used by name
@@ -21,13 +21,15 @@ __all__ = ["redis_url"]  # a fixture, used by name
 MakeNetwork = Callable[..., Network]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "slow", "redis"])
 def make_network(request: pytest.FixtureRequest) -> Iterator[MakeNetwork]:
     made: list[Network] = []
 
     def make(parties: int = 2) -> Network:
         if request.param == "memory":
             made.append(Memory(parties))
+        elif request.param == "slow":
+            made.append(Slow(parties))
         else:
             made.append(Redis(parties, request.getfixturevalue("redis_url")))
         return made[-1]
@@ -206,6 +208,37 @@ def test_every_redis_list_expires(redis_url: str) -> None:
     a.push(1, [b"2"])
     assert 0 < network.client.ttl(lists.key(0, 1, network.name)) <= lists.EXPIRE
     network.close()
+
+
+def test_commands_are_packed_as_the_client_packs_them(redis_url: str) -> None:
+    connection = lists.connect(redis_url).connection_pool.make_connection()
+    frames = [b"", b"\r\n", bytearray(b"short"), memoryview(bytes(range(256)) * 300), b"x" * lists.LONG]
+    commands: list[lists.Command] = [
+        ("RPUSH", "mpc:0:1:name", *frames),
+        ("EXPIRE", "mpc:0:1:name", 900),
+        ("BLPOP", "mpc:1:0:name", 0.16666),
+        ("LPOP", "mpc:1:0:name", 3),
+        ("DEL",),
+    ]
+    for some in (commands, commands[1:2], [commands[0]] * 2):
+        assert b"".join(lists.packed(some)) == b"".join(connection.pack_commands(some))
+
+
+def test_a_long_frame_is_sent_from_where_it_lies() -> None:
+    frame = memoryview(bytearray(lists.LONG + 1))
+    assert any(piece is frame for piece in lists.packed([("RPUSH", "list", frame)]))
+
+
+def test_a_slow_network_shows_a_frame_only_after_its_delay() -> None:
+    network = Slow(2, seconds=60.0)
+    a, b = network.transport(0), network.transport(1)
+    a.push(1, [b"late"])
+    assert b.poll(0) is None
+    assert b.poll(0) is None
+    assert network.waiting(0, 1) == 0  # it came, and is held back
+    b.wait = 0  # type: ignore[attr-defined]
+    a.push(1, [b"later"])
+    assert b.pull(0, 2, 5.0) == [b"late", b"later"]
 
 
 def test_a_round_over_redis_is_one_pipeline(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

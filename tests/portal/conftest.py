@@ -9,6 +9,7 @@ from django.db import connection
 
 from portal.dispatch import BrokerDown
 from portal.keys import ensure_portal_key
+from tests.redis_server import redis_url  # noqa: F401  (a fixture)
 
 from .factories import Caller, Party
 

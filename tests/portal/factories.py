@@ -22,6 +22,8 @@ from portal.queries.models import Attempt, Query
 from portal.registry import parties
 from portal.registry.actions import announce
 from portal.registry.models import Dataset, DatasetState
+from portal.webhooks import actions as webhooks
+from portal.webhooks.models import Webhook
 
 PASSWORD = "correct horse battery staple"
 PROGRAM = "count() where age >= 60"
@@ -250,3 +252,7 @@ def released(crew: list[Party], *datasets: Dataset, **how: Any) -> Query:
     made.refresh_from_db()
     assert made.state == "RELEASED", made.state
     return made
+
+
+def webhook(owner: str = "analyst", url: str = "https://hooks.example.org/fourfold", **how: Any) -> Webhook:
+    return webhooks.register(owner=account(owner), url=url, events=how.get("events", []))

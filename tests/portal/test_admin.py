@@ -14,6 +14,7 @@ from portal.operations import pauses
 from portal.operations.models import Pause
 from portal.queries.models import Query, QueryEvent, Report, Result, WaitingQuery
 from portal.registry.models import Dataset, PartyState
+from portal.webhooks.models import Delivery, Webhook
 
 from . import factories
 
@@ -32,6 +33,7 @@ READ_ONLY = [
     Pause,
 ]
 READ_ONLY += [LostParty, Consent]
+READ_ONLY += [Webhook, Delivery]  # which an operator may disable
 WAITING = "/admin/queries/waitingquery/"
 
 
@@ -74,6 +76,14 @@ def test_the_page_says_all_that_a_decision_needs(operator):
     ):
         assert text in page, text
     assert "<b>how old?</b>" not in page
+
+
+def test_the_list_of_datasets_shows_each_one_s_chain_and_version(operator):
+    dataset = factories.dataset()
+    page = operator.get("/admin/registry/dataset/").content.decode()
+    assert 'class="field-chain"' in page and 'class="field-version"' in page and dataset.chain in page
+    shown = operator.get(f"/admin/registry/dataset/{dataset.pk}/change/").content.decode()
+    assert "Superseded by" in shown
 
 
 def test_the_page_needs_no_inline_style_or_script(operator):
@@ -160,6 +170,7 @@ def test_a_superuser_who_is_no_operator_decides_nothing():
 @pytest.mark.parametrize("name", ["operator", "superuser"])
 @pytest.mark.parametrize("model", READ_ONLY, ids=lambda m: m.__name__)
 def test_the_past_is_read_and_never_edited(name, model, crew):
+    factories.webhook()
     query = factories.released(crew)
     crew[0].post(crew[0].signed("heartbeat", code_version="1", ledger={"length": 0, "head": ""}, busy=False))
     if model is WaitingQuery:

@@ -1,6 +1,7 @@
 """The dispatcher with a sender that only records: what is sent, when, and what survives a crash."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from portal import dispatch
 from portal.dispatch import BrokerDown
-from portal.queries import dispatcher
+from portal.queries import actions, dispatcher
 from portal.queries.models import Attempt, Query
 from portal.registry.models import Dataset, PartyState, Receipt
 
@@ -373,3 +374,54 @@ def test_what_operators_must_act_on_is_said_in_the_reason(sender, crew, code, sa
     query.refresh_from_db()
     assert (query.state, query.code) == ("ABORTED", code)
     assert says in query.reason and query.reason.startswith("attempt 2 ended with")
+
+
+class TestWaking:
+    """Against a real Redis: the dispatcher rests on a list that whoever moves a query pushes to."""
+
+    @pytest.fixture(autouse=True)
+    def broker(self, settings, redis_url):
+        settings.REDIS_URL = redis_url
+        dispatch._redis(redis_url).delete(dispatch.WAKE)
+
+    def rested(self, seconds=20.0):
+        """Whether a rest of so long ended because somebody called `wake`."""
+        began = time.monotonic()
+        dispatch.rest(seconds, lambda _: pytest.fail("the broker is there"))
+        return time.monotonic() - began < seconds / 2
+
+    def test_a_dispatcher_that_rests_is_woken(self):
+        timer = threading.Timer(0.2, dispatch.wake)
+        timer.start()
+        assert self.rested()
+        timer.join()
+
+    def test_a_call_that_came_before_the_rest_is_heard_and_many_are_heard_once(self):
+        for _ in range(5):
+            dispatch.wake()
+        assert self.rested()
+        assert not self.rested(seconds=0.3)
+
+    def test_what_nobody_hears_is_forgotten(self, redis_url):
+        dispatch.wake()
+        assert 0 < dispatch._redis(redis_url).ttl(dispatch.WAKE) <= dispatch.WAKE_SECONDS
+
+    def test_an_approval_wakes_it_when_it_is_committed(self, django_capture_on_commit_callbacks):
+        query = factories.query()
+        with django_capture_on_commit_callbacks() as told:
+            actions.approve(query=query, by=factories.account("operator"))
+        assert told == [dispatch.wake]
+
+    def test_an_end_wakes_it_for_the_next_query(self, django_capture_on_commit_callbacks, crew):
+        query, _ = factories.running()
+        with django_capture_on_commit_callbacks() as told:
+            for party in crew:
+                party.post(party.result(query))
+        assert told == [dispatch.wake]
+
+
+def test_without_a_broker_it_rests_all_the_same_and_nobody_fails_to_wake_it():
+    slept = []
+    dispatch.rest(0.3, slept.append)
+    dispatch.wake()
+    assert slept == [0.3]

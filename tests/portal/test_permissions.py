@@ -16,6 +16,7 @@ CLOSED = {401, 403, 404, 405}
 OPEN = [200] * 9
 TABLE = {
     ("healthz", "get"): [503] * 9,  # the broker is down in these tests
+    ("metrics", "get"): [401, 403, 403, 403, 403, 200, 403, 401, 401],
     ("web:index", "get"): OPEN,
     ("web:login", "get"): OPEN,
     ("web:login", "post"): OPEN,
@@ -41,6 +42,12 @@ TABLE = {
     ("api:withdraw", "post"): [401, 403, 403, 200, 404, 403, 403, 401, 401],
     ("api:cancel", "post"): [401, 403, 403, 409, 404, 409, 403, 401, 401],  # it does not run yet
     ("api:result", "get"): [401, 403, 404, 202, 404, 202, 202, 401, 401],
+    ("api:webhooks", "get"): [401, 200, 200, 200, 200, 403, 403, 401, 401],
+    ("api:webhooks", "post"): [401, 400, 400, 400, 400, 403, 403, 401, 401],
+    ("api:webhook", "get"): [401, 404, 404, 200, 404, 403, 403, 401, 401],  # the analyst's
+    ("api:webhook", "delete"): [401, 404, 404, 204, 404, 403, 403, 401, 401],
+    ("api:webhook-enable", "post"): [401, 404, 404, 200, 404, 403, 403, 401, 401],
+    ("api:webhook-deliveries", "get"): [401, 404, 404, 200, 404, 403, 403, 401, 401],
     ("api:parties", "get"): OPEN,
     ("api:lost", "post"): [401, 403, 403, 403, 403, 409, 403, 401, 401],  # without a reason
     ("api:returned", "post"): [401, 403, 403, 403, 403, 409, 403, 401, 401],
@@ -78,6 +85,8 @@ def test_every_route_has_its_row():
 def address(name, query, dataset):
     from django.urls import reverse
 
+    webhook = factories.webhook().pk if name.startswith("api:webhook") else None
+
     words = {
         "api:dataset": [dataset.pk],
         "api:complete": [dataset.pk],
@@ -88,6 +97,9 @@ def address(name, query, dataset):
         "api:withdraw": [query.pk],
         "api:cancel": [query.pk],
         "api:result": [query.pk],
+        "api:webhook": [webhook],
+        "api:webhook-enable": [webhook],
+        "api:webhook-deliveries": [webhook],
         "api:reports": [0],
         "api:lost": [0],
         "api:returned": [0],

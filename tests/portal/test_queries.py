@@ -121,6 +121,7 @@ class TestDeciding:
         assert budget == [
             {
                 "dataset": dataset.pk,
+                "chain": dataset.pk,
                 "total": "10.000000",
                 "spent": "0.000000",
                 "reserved": "2.000000",

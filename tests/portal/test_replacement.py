@@ -21,6 +21,7 @@ from portal.registry.models import PartyState, Receipt
 from . import factories
 from .factories import Party
 from .test_dispatcher import alive
+from .test_versions import account, following, ready
 
 pytestmark = pytest.mark.django_db
 NEW = 2
@@ -290,3 +291,67 @@ class TestProviding:
         replace_keys(crew, tmp_path, 0, seal="d")
         assert hand_on(as_, dataset, key, epoch=2, old=set_digest(held)).status_code == 201
         assert [row.party for row in PartySet.objects.all()] == [NEW, 0]
+
+
+class TestVersions:
+    def test_a_version_after_the_replacement_names_the_parties_of_today_and_answers(
+        self, as_, signed, dataset, key, crew
+    ):
+        crew[NEW].post(receipt(crew[NEW], dataset))
+        factories.released(crew, dataset, epsilon="3")
+        two = ready(as_("provider"), crew, following(key, dataset))
+        assert json.loads(two.manifest)["party_set"] == parties.party_set() and not two.party_sets.exists()
+        assert account(two) == (10_000_000, 3_000_000, 0)
+        query = factories.query(two)
+        assert as_("operator").post(f"queries/{query.pk}/approve/", {}).status_code == 200
+
+    def test_no_version_comes_before_the_new_party_holds_the_one_before(self, as_, old, dataset, key, crew):
+        body = following(key, dataset)
+        for step in ("not signed", "signed"):
+            if step == "signed":
+                assert hand_on(as_, dataset, key).status_code == 201
+            refused = as_("provider").post("datasets/", body)
+            assert (refused.status_code, refused.json()["code"]) == (409, "not_held")
+            assert "sign-parties" in refused.json()["detail"]
+        crew[NEW].post(receipt(crew[NEW], dataset))
+        assert as_("provider").post("datasets/", body).status_code == 201
+
+    def test_a_version_changes_hands_as_a_table_does(self, as_, dataset, key, crew, tmp_path):
+        two = ready(as_("provider"), crew, following(key, dataset))
+        replace_keys(crew, tmp_path)
+        assert hand_on(as_, dataset, key).status_code == 409  # it answers no more
+        assert hand_on(as_, two, key).status_code == 201
+        assert crew[NEW].post(receipt(crew[NEW], two)).status_code == 200
+        assert PartySet.objects.get().ready_at is not None
+
+    def test_debits_of_every_version_are_owed_together_with_the_manifests_that_name_their_chain(
+        self, as_, dataset, key, crew, tmp_path
+    ):
+        first = factories.released(crew, dataset)
+        two = ready(as_("provider"), crew, following(key, dataset))
+        second = factories.released(crew, two)
+        factories.released(crew, factories.dataset())  # another table's
+        replace_keys(crew, tmp_path)
+        path = f"/api/parties/{NEW}/datasets/{two.pk}/owed/"
+        debits = crew[NEW].get(path).json()["debits"]
+        assert [d["order"]["query"] for d in debits] == [str(first.pk), str(second.pk)]
+        for debit, named in zip(debits, (dataset, two), strict=True):
+            (shown,) = debit["manifests"]
+            assert digest(shown["manifest"]) == named.manifest_hash
+            assert shown["signature"] == named.signature
+
+    def test_a_word_on_one_version_counts_for_the_next(self, as_, dataset, key, crew, tmp_path, sender):
+        query = factories.released(crew, dataset)
+        replace_keys(crew, tmp_path)
+        hand_on(as_, dataset, key)
+        crew[NEW].post(crew[NEW].signed("taken-over", dataset=dataset.pk, debits=[[query.order.hash, 1]]))
+        crew[NEW].post(receipt(crew[NEW], dataset))
+        two = ready(as_("provider"), crew, following(key, dataset))
+        path = f"/api/parties/{NEW}/datasets/{two.pk}/owed/"
+        assert crew[NEW].get(path).json() == {"debits": []}
+        after = factories.query(two, program="count() where age >= 10")
+        as_("operator").post(f"queries/{after.pk}/approve/", {})
+        alive()
+        dispatcher.tick(sender)
+        (word,) = crew[0].get(f"/api/parties/0/orders/{after.pk}/").json()["taken_over"]
+        assert word["report"]["debits"] == [[query.order.hash, 1]]

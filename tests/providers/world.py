@@ -127,6 +127,9 @@ class FakePortal:
             return httpx.Response(200, json=self.world.access())
         if (request.method, path) == ("POST", "/api/datasets/"):
             return self.create(json.loads(request.content))
+        if path == "/api/datasets/":
+            results = [{"id": dataset, **known} for dataset, known in self.datasets.items()]
+            return httpx.Response(200, json={"results": results, "next": None})
         if found := re.fullmatch(r"/api/datasets/([0-9a-f]{32})/", path):
             return self.show(found[1])
         if found := re.fullmatch(r"/api/datasets/([0-9a-f]{32})/complete/", path):
@@ -146,7 +149,14 @@ class FakePortal:
         if known and known["state"] not in ("UPLOADING", "REJECTED"):
             return problem(409, "manifest_differs")
         self.chunks = {place: content for place, content in self.chunks.items() if place[0] != dataset}
-        self.datasets[dataset] = {"manifest": manifest, "state": "UPLOADING", "receipts": [], "polls": 0}
+        self.datasets[dataset] = {
+            "manifest": manifest,
+            "signature": body["signature"],
+            "columns": [field["name"] for field in body["codebook"]["fields"]],
+            "state": "UPLOADING",
+            "receipts": [],
+            "polls": 0,
+        }
         return httpx.Response(201, json={"id": dataset, "state": "UPLOADING"})
 
     def put(self, place: tuple[str, int, int], content: bytes) -> httpx.Response:

@@ -193,3 +193,19 @@ def test_verify_ledger_prints_the_head_or_the_damage(tmp_path, capsys):
         db.execute("UPDATE lines SET micro_epsilon = 0")
     assert main(["verify-ledger", str(tmp_path)]) == 1
     assert "line 1 of the ledger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["0", "", "9100", "65535"])
+def test_a_metrics_port_is_read_from_the_environment(tmp_path, given):
+    (tmp_path / "party.json").write_text(json.dumps(party_json()))
+    environ = {"FOURFOLD_PARTY_DIR": str(tmp_path), "REDIS_URL": "redis://x", "METRICS_PORT": given}
+    found = config.load(environ)
+    assert (found.metrics_port, found.metrics_host) == (int(given or 0), "127.0.0.1")
+
+
+@pytest.mark.parametrize("given", ["65536", "-1", "http", "９１"])
+def test_a_metrics_port_that_is_none_is_named(tmp_path, given):
+    (tmp_path / "party.json").write_text(json.dumps(party_json()))
+    environ = {"FOURFOLD_PARTY_DIR": str(tmp_path), "REDIS_URL": "redis://x", "METRICS_PORT": given}
+    with pytest.raises(Misconfigured, match="METRICS_PORT"):
+        config.load(environ)

@@ -1,8 +1,13 @@
 """The party's HTTP: signed both ways, patient with a portal that is down, deaf to one that floods."""
 
+import ssl
+from dataclasses import replace
+
 import httpx
 import pytest
 
+from analytics import logs
+from tests.portal.receiver import Receiver, certificate
 from tests.workers.world import World
 from workers import report
 from workers.errors import PortalUnreachable
@@ -81,3 +86,31 @@ def test_a_result_carries_its_integers_beside_the_signed_digest(world):
         2, "q", 1, "0" * 64, plan_hash="1" * 64, session="2" * 64, integers=[[1, -2], [4]], rounds=9
     )
     assert again["result_hash"] != said["result_hash"]
+
+
+def test_a_portal_over_https_whose_certificate_nobody_knows_is_told_nothing(world, tmp_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate(tmp_path, "localhost"))
+    impostor = Receiver(context)
+    try:
+        own = world.parties[2]
+        config = replace(own.config, portal_url=f"https://localhost:{impostor.port}")
+        with Portal(config, own.keys, patience=0.0) as client, pytest.raises(PortalUnreachable):
+            client.report(report.started(2, "q", 1, "0" * 64))
+        assert impostor.heard == []
+    finally:
+        impostor.close()
+
+
+def test_the_id_of_a_task_goes_with_its_requests(world):
+    given = []
+
+    def answer(request):
+        given.append(request.headers.get("X-Request-ID"))
+        return world.portal.answer(request)
+
+    client = portal(world, httpx.MockTransport(answer))
+    client.report(report.started(2, "q", 1, "0" * 64))
+    with logs.bound(request="task-1"):
+        client.report(report.started(2, "q", 1, "0" * 64))
+    assert given == [None, "task-1"]

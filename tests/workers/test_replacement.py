@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from analytics.query import approval
+from mpcnode.errors import StoreError
 from tests.workers.test_party import Four, codes
 from tests.workers.world import QUERY, World, codebook
 from workers import provision, takeover
@@ -430,3 +431,132 @@ def test_what_a_party_took_part_in_keeps_its_own_word(behind):
     world, _, _ = behind
     assert caught_up(world, party=0) == 0
     assert spent(world, 0) == 1_000_000
+
+
+# Versions of a table
+
+
+def followed(world, book=None):
+    """(first version, second): the second at every party, its debits and those of the first listed together."""
+    (one,) = world.datasets.values()
+    two = world.successor(one, book)
+    world.serve(two)
+    del world.datasets[one.id]
+    assert [take(world, party) for party in range(4)] == ["stored"] * 4
+    shown = [{"manifest": dict(one.manifest), "signature": one.signature}]
+    before = world.portal.owed.pop(one.id, [])
+    world.portal.owed[two.id] = [{**debit, "manifests": shown} for debit in before]
+    return one, two
+
+
+@EACH
+def test_a_new_party_takes_a_later_version_and_the_debits_of_all(world, lost):
+    answer(world, asked(world, mode="dp"))
+    one, two = followed(world)
+    outcomes, _ = answer(world, asked(world, number=2, mode="dp"))
+    assert set(outcomes.values()) == {"answered"}
+    was = world.parties[lost].ledger.balance(one.id)
+    replaced(world, lost)
+    own = world.parties[lost]
+    assert own.store.list() == [two.id]
+    assert own.ledger.newest(one.id).dataset == two.id
+    assert own.ledger.balance(one.id) == was and was.spent == 2_000_000
+    assert own.ledger.balance(two.id) is None and own.ledger.verify()[0] == 4
+    outcomes, _ = answer(world, asked(world, number=3, mode="dp"))
+    assert set(outcomes.values()) == {"answered"}
+    assert {p.ledger.balance(one.id).spent for p in world.parties} == {3_000_000}
+
+
+def test_a_version_after_a_replacement_names_the_parties_of_today_and_all_four_take_it(world):
+    answer(world, asked(world, mode="dp"))
+    replaced(world, 2)
+    one, two = followed(world)
+    assert two.manifest["party_set"] == world.peers != one.manifest["party_set"]
+    assert two.id not in world.portal.sets
+    outcomes, _ = answer(world, asked(world, number=2, mode="dp"))
+    assert set(outcomes.values()) == {"answered"}
+    assert {p.ledger.balance(one.id).spent for p in world.parties} == {2_000_000}
+
+
+def test_a_second_party_is_replaced_on_a_later_version(world):
+    replaced(world, 2)
+    followed(world)
+    _, before = answer(world, asked(world))
+    replaced(world, 0)
+    outcomes, after = answer(world, asked(world, number=2))
+    assert set(outcomes.values()) == {"answered"} and before == after
+
+
+def test_without_the_provider_s_word_a_new_party_begins_no_chain_in_the_middle(world):
+    (one,) = world.datasets.values()
+    world.replace(2)
+    two = world.successor(one)
+    world.serve(two)
+    del world.datasets[one.id]
+    assert [take(world, party) for party in range(4)] == ["stored", "stored", "chain_unknown", "stored"]
+    assert world.parties[2].store.list() == []
+
+
+def test_nobody_hands_on_a_version_that_answers_no_more(world):
+    one, _ = followed(world)
+    world.replace(2)
+    world.datasets = {one.id: one}
+    world.sign_set(one.id)
+    for party in (0, 1, 3):
+        with pytest.raises(StoreError):
+            provide_all(world, 2, [party])
+    assert take(world, 2) != "stored" and world.parties[2].store.list() == []
+
+
+def test_a_new_version_hides_no_debit_that_a_party_missed(behind):
+    world, order, _ = behind
+    one, two = followed(world)
+    outcomes, _ = answer(world, world.order("count()", number=2))
+    assert [outcomes[p] for p in (0, 1, 3)] == ["ledger_behind"] * 3
+    world.portal.reports.clear()
+    assert (caught_up(world), caught_up(world)) == (1, 0)
+    ledger = world.parties[2].ledger
+    assert ledger.balance(one.id).spent == order.micro_epsilon and ledger.balance(two.id) is None
+    keep_words(world)
+    assert world.taken[-1]["report"]["debits"] == [[order.hash, 1]]
+    outcomes, _ = answer(world, world.order("count()", number=3))
+    assert set(outcomes.values()) == {"answered"}
+    assert {p.ledger.balance(one.id).spent for p in world.parties} == {2 * order.micro_epsilon}
+
+
+@pytest.mark.parametrize("shown", ["nothing", "another", "forged", "no list"])
+def test_a_debit_of_an_older_version_counts_with_the_manifest_that_its_provider_signed(behind, shown):
+    world, _, _ = behind
+    one, two = followed(world)
+    (debit,) = world.portal.owed[two.id]
+    manifests = {
+        "nothing": [],
+        "another": [{"manifest": dict(two.manifest), "signature": two.signature}, None],
+        "forged": [{"manifest": {**one.manifest, "chain": two.id}, "signature": one.signature}],
+        "no list": 1,
+    }[shown]
+    world.portal.owed[two.id] = [{**debit, "manifests": manifests}]
+    assert caught_up(world) == 0 and world.parties[2].ledger.balance(one.id) is None
+
+
+def test_what_no_longer_fits_a_lower_total_is_entered_up_to_it(behind):
+    world, order, _ = behind
+    one, _ = followed(
+        world, codebook(policy={"minimum_cohort": 1, "epsilon": "0.5", "epsilon_per_query": "0.5"})
+    )
+    assert caught_up(world) == 1
+    balance = world.parties[2].ledger.balance(one.id)
+    assert balance.spent == balance.cap == 500_000 < order.micro_epsilon
+
+
+def test_a_mismatch_on_one_version_counts_on_the_next(behind):
+    world, _, _ = behind
+    one, _ = followed(world)
+    world.parties[0].ledger.note_mismatch("0" * 64, [one.id])
+    order = world.order("count()", number=2, missing=2)
+    world.portal.envelopes[QUERY] = {**world.envelope(order), "consents": world.consents(order)}
+    assert Four(world).play(parties=order.parties)[0] == "mismatch_seen"
+    world.parties[0].ledger.clear_mismatch(one.id, "a broken cable")
+    order = world.order("count()", number=3, missing=2)
+    world.portal.envelopes[QUERY] = {**world.envelope(order), "consents": world.consents(order)}
+    assert set(Four(world).play(parties=order.parties).values()) == {"answered"}

@@ -53,6 +53,9 @@ def served(portal):
 class Workers:
     """Four worker processes of a world."""
 
+    application = "workers"  # what Celery runs
+    round = 3  # seconds of a peer's silence
+
     def __init__(self, world, url, portal_url, folder):
         self.world, self.url, self.folder = world, url, folder
         self.processes = {}
@@ -70,17 +73,18 @@ class Workers:
     def configure(self, **more):
         for number in range(4):
             self.world.write_party_json(
-                number, self.portal_url, **{"timeouts": {"join": 10, "round": 3}, **more}
+                number, self.portal_url, **{"timeouts": {"join": 10, "round": self.round}, **more}
             )
 
-    def start(self, number, queue="jobs"):
+    def start(self, number, queue="jobs", **more):
         environ = {
             **{k: v for k, v in os.environ.items() if k not in ("DJANGO_SETTINGS_MODULE", "PYTHONPATH")},
             "FOURFOLD_PARTY_DIR": str(self.world.parties[number].config.folder),
             "REDIS_URL": self.url,
+            **more,
         }
         name = f"p{number}-{queue}@%h"
-        argv = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-n", name]
+        argv = [sys.executable, "-m", "celery", "-A", self.application, "worker", "-n", name]
         argv += ["-Q", queue, "-c", "1", "-P", "prefork", "--without-gossip", "--without-mingle"]
         with open(self.folder / f"p{number}.log", "ab") as log:
             self.processes[number if queue == "jobs" else (number, queue)] = subprocess.Popen(
@@ -255,7 +259,7 @@ def test_rows_are_spread_over_two_processes_of_each_party(stage):
         before = len(world.portal.said("result"))
         workers.send("workers.run", query=QUERY, attempt=1)
         until(lambda: len(world.portal.said("result")) == before + 4, "an answer")
-        return world.portal.reports[-1]["integers"]
+        return next(body["integers"] for body in reversed(world.portal.reports) if "integers" in body)
 
     workers.configure(ring_views_mb=0)  # with its column stored the table would be one block
     alone = ask(11)

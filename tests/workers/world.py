@@ -217,7 +217,11 @@ class World:
         (config.folder / "party.json").write_text(json.dumps(whole))
 
     def prepare(
-        self, book: dict[str, Any] | None = None, planes: Any = None, **changes: Any
+        self,
+        book: dict[str, Any] | None = None,
+        planes: Any = None,
+        place: provider_bundle.Place = provider_bundle.FIRST,
+        **changes: Any,
     ) -> provider_bundle.Dataset:
         """A dataset as its provider signs it; `changes` are names of the manifest to sign otherwise."""
         book = codebook() if book is None else book
@@ -237,8 +241,27 @@ class World:
             party_set=self.peers,
             portal_sign=self.portal_sign,
             created=1_700_000_000,
+            place=place,
         )
         return self.resigned(prepared, **changes)
+
+    def successor(
+        self,
+        before: provider_bundle.Dataset,
+        book: dict[str, Any] | None = None,
+        *,
+        rows: int = ROWS - 1,
+        **changes: Any,
+    ) -> provider_bundle.Dataset:
+        """The next version of a table, with as many patients; `changes` are names of the manifest."""
+        book = dict(before.codebook) if book is None else book
+        schema = parse_codebook(book)
+        place = provider_bundle.Place(
+            version=before.manifest["version"] + 1,
+            chain=before.manifest.get("chain", before.id),
+            previous=before.manifest_hash,
+        )
+        return self.prepare(book, self.planes(schema.plane_names, schema.capacity, rows), place, **changes)
 
     def resigned(self, dataset: provider_bundle.Dataset, /, **changes: Any) -> provider_bundle.Dataset:
         manifest = {**dataset.manifest, **changes}
@@ -277,7 +300,7 @@ class World:
     def facts(self, dataset: provider_bundle.Dataset) -> DatasetFacts:
         return DatasetFacts(
             id=dataset.id,
-            version=1,
+            version=dataset.manifest["version"],
             manifest_hash=dataset.manifest_hash,
             capacity=dataset.manifest["capacity"],
             schema=parse_codebook(dataset.codebook),
@@ -386,7 +409,7 @@ class World:
         last = np.frombuffer(dataset.last, dtype="<u8").astype(np.uint64).reshape(shape)
         whole = [*(provider_bundle.expand(seed, shape) for seed in dataset.seeds), last]
         meta = {
-            "version": 1,
+            "version": dataset.manifest["version"],
             "capacity": schema.capacity,
             "manifest": dict(dataset.manifest),
             "signature": dataset.signature,

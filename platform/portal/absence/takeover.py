@@ -9,7 +9,7 @@ from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical
 from portal.absence.models import TakenOver
 from portal.audit.actions import record
-from portal.queries.models import Query, Report, ReportKind
+from portal.queries.models import Query, QueryDataset, Report, ReportKind
 from portal.registry import parties
 from portal.registry.models import Dataset
 
@@ -17,29 +17,36 @@ ENOUGH = 2  # signed words of others that a debit needs: one of two parties is h
 
 
 def owed(party: int, dataset: Dataset) -> list[dict[str, Any]]:
-    """Each attempt on the dataset that others say was spent and this party, by its key of today, has no word on.
+    """Each attempt on the table that others say was spent and this party, by its key of today, has no word on.
 
-    [{"order", "order_signature", "attempt", "reports": [{"report", "signature"}]}], oldest first.
+    Of every version of the table: they have one account, and the manifests say which chain each belongs to.
+    [{"order", "order_signature", "manifests": [{"manifest", "signature"}], "attempt",
+    "reports": [{"report", "signature"}]}], oldest first.
     """
     found = []
     key = parties.pinned()[party].sign
-    word = TakenOver.objects.filter(party=party, dataset=dataset).first()
-    held = _debits(word) if word and _signed(word, key) else set()
-    words_on = {w: _debits(w) for w in TakenOver.objects.filter(dataset=dataset).exclude(party=party)}
-    queries = Query.objects.filter(datasets=dataset, order__isnull=False).select_related("order")
-    for query in queries.order_by("approved_at", "pk").prefetch_related("attempts__reports"):
+    words_on = {w: _debits(w) for w in TakenOver.objects.filter(dataset__chain=dataset.chain)}
+    held = {d for w, debits in words_on.items() if w.party == party and _signed(w, key) for d in debits}
+    chain = Dataset.objects.filter(chain=dataset.chain)
+    touching = QueryDataset.objects.filter(dataset__in=chain).values("query")
+    queries = Query.objects.filter(pk__in=touching, order__isnull=False).select_related("order")
+    for query in queries.order_by("approved_at", "pk").prefetch_related("attempts__reports", "datasets"):
         for attempt in query.attempts.all():
             words = [r for r in attempt.reports.all() if r.kind != ReportKind.STARTED]
             spent: list[Report | TakenOver] = [r for r in words if r.party != party and _spent(r)]
             debit = (query.order.hash, attempt.number)
             if debit in held or any(r.party == party and _signed(r, key) for r in words):
                 continue
-            spent += [w for w, debits in words_on.items() if debit in debits]
+            spent += [w for w, debits in words_on.items() if w.party != party and debit in debits]
             if len({r.party for r in spent}) >= ENOUGH:
                 found.append(
                     {
                         "order": json.loads(query.order.body),
                         "order_signature": query.order.signature,
+                        "manifests": [
+                            {"manifest": json.loads(d.manifest), "signature": d.signature}
+                            for d in query.datasets.all()
+                        ],
                         "attempt": attempt.number,
                         "reports": [{"report": json.loads(r.body), "signature": r.signature} for r in spent],
                     }
@@ -72,8 +79,9 @@ def keep(*, party: int, report: dict[str, Any], signature: str) -> bool:
 
 
 def envelope(query: Query) -> list[dict[str, Any]]:
-    """What parties have said about the datasets of a query."""
-    words = TakenOver.objects.filter(dataset__in=query.datasets.all()).order_by("party", "dataset")
+    """What parties have said about the tables of a query, on whichever version."""
+    chains = query.datasets.values("chain")
+    words = TakenOver.objects.filter(dataset__chain__in=chains).order_by("party", "dataset")
     return [{"report": json.loads(w.body), "signature": w.signature} for w in words]
 
 

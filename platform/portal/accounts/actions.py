@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from django.db import transaction
+from django.utils import timezone
 from knox.auth import TokenAuthentication
 from knox.models import AuthToken
 from rest_framework.exceptions import AuthenticationFailed
@@ -44,7 +45,8 @@ def ensure_token(name: str, known: str | None = None) -> str:
 
 
 def make_token(user: User, *, lifetime: timedelta | None) -> str:
-    """A new token in clear, shown this once; only its hash is kept."""
+    """A new token in clear, shown this once; only its hash is kept. Those of the user that expired are removed."""
+    AuthToken.objects.filter(user=user, expiry__lt=timezone.now()).delete()
     created: tuple[AuthToken, str] = AuthToken.objects.create(user, expiry=lifetime)
     return created[1]
 

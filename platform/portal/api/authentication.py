@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from django.utils import timezone
 from knox.auth import TokenAuthentication as KnoxTokenAuthentication
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -25,6 +26,17 @@ class TokenAuthentication(KnoxTokenAuthentication):
         if len(token) > 256 or not token.isalnum():
             raise AuthenticationFailed("Invalid token.")
         return super().authenticate_credentials(token)
+
+    def _cleanup_token(self, auth_token: Any) -> bool:
+        """Whether this token has expired, which removes it.
+
+        The parent looks through the owner's other tokens too, at every request: that is done when one is made
+        (`accounts.actions.make_token`).
+        """
+        if auth_token.expiry is None or auth_token.expiry >= timezone.now():
+            return False
+        auth_token.delete()
+        return True
 
 
 class PartyUser:

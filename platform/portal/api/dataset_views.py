@@ -19,7 +19,7 @@ from portal.api.parsers import BoundedBytesParser
 from portal.api.permissions import EVERY_ROLE, ByRole, visible_datasets
 from portal.budgets.models import Account
 from portal.registry import actions, bundles
-from portal.registry.models import Dataset
+from portal.registry.models import Dataset, DatasetState
 
 PROVIDERS = frozenset({Role.PROVIDER})
 _CHUNKS = re.compile(r"[0-9]{1,6}")
@@ -38,7 +38,7 @@ class Datasets(generics.ListAPIView):
     permission_classes = [ByRole]
     roles = {"GET": EVERY_ROLE, "POST": PROVIDERS}
     serializer_class = serializers.DatasetSerializer
-    filterset_fields = ["state"]
+    filterset_fields = ["state", "chain", "version"]
     queryset = Dataset.objects.none()
     body_limit = 4 * 1024 * 1024
 
@@ -109,7 +109,10 @@ class Complete(APIView):
 
 
 class Budgets(APIView):
-    """The privacy accounts of datasets that you may see, as decimal text with six places."""
+    """The privacy accounts of datasets that you may see, as decimal text with six places.
+
+    All versions of a table share one account: a list has it once, under the version that answers.
+    """
 
     permission_classes = [ByRole]
     roles = {"GET": EVERY_ROLE}
@@ -125,5 +128,9 @@ class Budgets(APIView):
             # An id that could not be one is as absent as any other.
             known = wanted if re.fullmatch(r"[0-9a-f]{32}", wanted) else ""
             datasets = datasets.filter(pk=get_object_or_404(datasets, pk=known).pk)
-        accounts = Account.objects.filter(dataset__in=datasets).order_by("pk")
-        return Response(serializers.BudgetSerializer(accounts, many=True).data)
+        # The last one of a chain stays: the version that answers, else the newest.
+        ordered = sorted(datasets, key=lambda d: (d.state == DatasetState.READY, d.version))
+        shown = {d.chain: d.pk for d in ordered}
+        accounts = Account.objects.filter(pk__in=shown).order_by("pk")
+        body = serializers.BudgetSerializer(accounts, many=True, context={"shown": shown}).data
+        return Response(body)

@@ -21,9 +21,12 @@ from portal.queries.compiling import RequestRejected
 from portal.queries.reports import ReportConflict, ReportRefused
 from portal.queries.states import IllegalMove
 from portal.registry.actions import DatasetConflict
-from portal.registry.bundles import ChunkRefused
+from portal.registry.bundles import ChunkRefused, DiskFull
 from portal.registry.manifests import ManifestRefused
 from portal.registry.parties import PartiesUnknown
+from portal.registry.versions import Superseded, VersionRefused
+from portal.webhooks.actions import WebhookRefused
+from portal.webhooks.addresses import AddressRefused
 
 log = logging.getLogger("portal.api")
 
@@ -36,15 +39,20 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ReportRefused, 400),
     (ReasonNeeded, 400),
     (ConsentRejected, 400),
+    (WebhookRefused, 400),
+    (AddressRefused, 400),
     (NotAllowed, 403),
     (NotOperator, 403),
     (LostRefused, 409),
     (BudgetExhausted, 409),
     (IllegalMove, 409),
     (DatasetConflict, 409),
+    (VersionRefused, 409),
+    (Superseded, 409),
     (ReportConflict, 409),
     (ChunkRefused, 409),
     (PartiesUnknown, 503),
+    (DiskFull, 507),
 )
 TITLES = {
     400: "The request cannot be used",
@@ -59,6 +67,7 @@ TITLES = {
     429: "Too many requests",
     500: "Our fault",
     503: "Not available now",
+    507: "The portal's disk is full",
 }
 
 

@@ -40,12 +40,12 @@ class IsThatParty(BasePermission):
 
 
 def visible_datasets(user: Any) -> QuerySet[Dataset]:
-    """Analysts: what they may ask about; providers: their organisation's; operators, auditors: all."""
+    """Analysts: what answers, and its older versions; providers: their organisation's; operators, auditors: all."""
     every = Dataset.objects.all()
     if user.role in (Role.OPERATOR, Role.AUDITOR):
         return every
     if user.role == Role.ANALYST:
-        return every.filter(state=DatasetState.READY)
+        return every.filter(state__in=[DatasetState.READY, DatasetState.SUPERSEDED])
     if user.role == Role.PROVIDER:
         return every.filter(provider=user.organisation_id)
     return every.none()

@@ -5,6 +5,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from django.db.models import F
 from django.http import HttpResponse
 from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
@@ -25,6 +26,7 @@ from portal.queries import actions, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Query, State
 from portal.registry.models import Dataset, DatasetState
+from portal.registry.versions import must_answer
 
 RETRY_AFTER = "1"
 BODY_LIMIT = 512 * 1024  # 64 KiB of text, escaped
@@ -40,7 +42,9 @@ def _asked(request: Any) -> dict[str, Any]:
 
 
 def _datasets(user: Any, ids: list[str]) -> list[Dataset]:
-    found = {d.pk: d for d in visible_datasets(user).filter(pk__in=ids, state=DatasetState.READY)}
+    # Of an older version an answer may be stored; nothing else is answered on it.
+    asked = visible_datasets(user).filter(pk__in=ids, state__in=[DatasetState.READY, DatasetState.SUPERSEDED])
+    found = {d.pk: d for d in asked}
     absent = [i for i in ids if i not in found]
     if absent:
         raise ValidationError(
@@ -64,7 +68,9 @@ class Preview(APIView):
 
     def _shown(self, prepared: Prepared) -> dict[str, Any]:
         plan = prepared.plan
-        query = Query(plan_hash=plan.hash)
+        stored = release.stored_answer(Query(plan_hash=plan.hash)) is not None
+        if not stored:
+            must_answer(prepared.datasets)
         return {
             "program": prepared.program,
             "datasets": [d.pk for d in prepared.datasets],
@@ -72,7 +78,7 @@ class Preview(APIView):
             "mode": plan.mode,
             "plan": prepared.described(),
             "plan_hash": plan.hash,
-            "stored": release.stored_answer(query) is not None,
+            "stored": stored,
             "missing": (missing := lost.current()),
             "security": ACTIVE if missing is None else PASSIVE,
         }
@@ -215,7 +221,9 @@ class ResultView(APIView):
         },
     )
     def get(self, request: Any, pk: Any) -> HttpResponse:
-        query = get_object_or_404(visible_queries(request.user), pk=pk)
+        # Analysts poll this: one row by its key, without program, plan and answer, which only a 200 needs.
+        polled = visible_queries(request.user).only("analyst", "mode", "state", "reason", "code")
+        query = get_object_or_404(polled.annotate(etag=F("result__etag")), pk=pk)
         if not may_read_answer(request.user, query):
             self.permission_denied(request, message="You may see this query, not its answer.")
         if query.state == State.RELEASED:
@@ -230,10 +238,10 @@ class ResultView(APIView):
             waiting, status=202, headers={"Retry-After": RETRY_AFTER, "Cache-Control": "no-store"}
         )
 
-    def _answer(self, request: Any, query: Query) -> HttpResponse:
-        result = query.result
-        headers = {"ETag": f'"{result.etag}"', "Cache-Control": "private, no-cache"}
+    def _answer(self, request: Any, query: Any) -> HttpResponse:
+        etag = f'"{query.etag}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
         known = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
-        if "*" in known or f'"{result.etag}"' in [tag.removeprefix("W/") for tag in known]:
+        if "*" in known or etag in [tag.removeprefix("W/") for tag in known]:
             return HttpResponse(status=304, headers=headers)
-        return HttpResponse(result.body.encode(), content_type="application/json", headers=headers)
+        return HttpResponse(query.result.body.encode(), content_type="application/json", headers=headers)

@@ -20,6 +20,8 @@ from portal.queries.compiling import LONGEST_PROGRAM
 from portal.queries.models import Mode, Query, QueryEvent
 from portal.registry import bundles
 from portal.registry.models import PARTIES, Dataset, Receipt
+from portal.webhooks.models import Delivery, Webhook
+from portal.webhooks.models import Event as WebhookEvent
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
@@ -245,6 +247,9 @@ class DatasetSerializer(serializers.ModelSerializer):
     """Public facts of a dataset. `capacity` is public; the number of patients is nowhere."""
 
     provider = serializers.CharField(source="provider.name", read_only=True)
+    superseded_by = serializers.CharField(
+        read_only=True, allow_null=True, help_text="the dataset to ask about instead"
+    )
     facts = serializers.SerializerMethodField()
     columns = serializers.SerializerMethodField()
 
@@ -255,7 +260,9 @@ class DatasetSerializer(serializers.ModelSerializer):
             "title",
             "provider",
             "state",
+            "chain",
             "version",
+            "superseded_by",
             "capacity",
             "mode",
             "columns",
@@ -341,7 +348,10 @@ class ManifestRequestSerializer(serializers.Serializer):
 
 
 class BudgetSerializer(serializers.ModelSerializer):
-    dataset = serializers.CharField(source="dataset_id")
+    """The account that all versions of a table share, under the id of the version that was asked for."""
+
+    dataset = serializers.SerializerMethodField(help_text="the version asked for, or the one that answers")
+    chain = serializers.CharField(source="dataset_id", help_text="id of the first version")
     total = serializers.SerializerMethodField()
     spent = serializers.SerializerMethodField()
     reserved = serializers.SerializerMethodField()
@@ -349,8 +359,11 @@ class BudgetSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Account
-        fields = ["dataset", "total", "spent", "reserved", "left"]
+        fields = ["dataset", "chain", "total", "spent", "reserved", "left"]
         read_only_fields = fields
+
+    def get_dataset(self, account: Account) -> str:
+        return str(self.context["shown"][account.pk])
 
     def get_total(self, account: Account) -> str:
         return decimal_text(account.total)
@@ -444,3 +457,39 @@ class MeSerializer(serializers.Serializer):
     username = serializers.CharField()
     role = serializers.ChoiceField(choices=Role.choices)
     organisation = serializers.CharField(allow_null=True)
+
+
+class NewWebhookSerializer(serializers.Serializer):
+    """Where to, and of what; without events, of all that your role may hear."""
+
+    url = serializers.CharField(max_length=500)
+    events = serializers.ListField(
+        child=serializers.ChoiceField(choices=WebhookEvent.choices), required=False, default=list
+    )
+
+
+class WebhookSerializer(serializers.ModelSerializer):
+    """A webhook, without its secret."""
+
+    class Meta:
+        model = Webhook
+        fields = ["id", "url", "events", "enabled", "failures", "created"]
+        read_only_fields = fields
+
+
+class WebhookWithSecretSerializer(WebhookSerializer):
+    """The secret is shown when the webhook is made, and never again."""
+
+    secret = serializers.CharField(read_only=True)
+
+    class Meta(WebhookSerializer.Meta):
+        fields = [*WebhookSerializer.Meta.fields, "secret"]
+
+
+class DeliverySerializer(serializers.ModelSerializer):
+    """One event on its way; `outcome` is the status of the last try, or why there was none."""
+
+    class Meta:
+        model = Delivery
+        fields = ["id", "event", "state", "tries", "outcome", "due", "created", "ended_at"]
+        read_only_fields = fields

@@ -3,7 +3,7 @@
 from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from portal.api import absence_views, dataset_views, other_views, party_views, query_views
+from portal.api import absence_views, dataset_views, other_views, party_views, query_views, webhook_views
 
 
 class DatasetId:
@@ -57,6 +57,12 @@ urlpatterns = [
     path("queries/<uuid:pk>/withdraw/", query_views.Withdraw.as_view(), name="withdraw"),
     path("queries/<uuid:pk>/cancel/", query_views.Cancel.as_view(), name="cancel"),
     path("queries/<uuid:pk>/result/", query_views.ResultView.as_view(), name="result"),
+    path("webhooks/", webhook_views.Webhooks.as_view(), name="webhooks"),
+    path("webhooks/<uuid:webhook>/", webhook_views.WebhookDetail.as_view(), name="webhook"),
+    path("webhooks/<uuid:webhook>/enable/", webhook_views.EnableWebhook.as_view(), name="webhook-enable"),
+    path(
+        "webhooks/<uuid:webhook>/deliveries/", webhook_views.Deliveries.as_view(), name="webhook-deliveries"
+    ),
     path("parties/", party_views.Parties.as_view(), name="parties"),
     path("parties/<small:party>/lost/", absence_views.Lost.as_view(), name="lost"),
     path("parties/<small:party>/returned/", absence_views.Returned.as_view(), name="returned"),

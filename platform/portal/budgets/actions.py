@@ -1,7 +1,8 @@
 """Reserve, spend, return: the only three things that happen to a privacy account.
 
 A reservation covers every attempt an order allows; each attempt is then spent or returned on its own.
-Accounts are always taken in the order of their dataset ids, so two orders never wait for each other.
+An account is a chain's: here `datasets` are ids of chains, which their first versions have too.
+Accounts are always taken in the order of their ids, so two orders never wait for each other.
 """
 
 from collections.abc import Iterable, Sequence

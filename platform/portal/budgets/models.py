@@ -8,7 +8,9 @@ from django.db.models import F, Q
 
 
 class Account(models.Model):
-    """The privacy account of a dataset. Everything that was ever asked of its patients is in it."""
+    """The privacy account of a chain, kept at its first version. Everything that was ever asked of any version
+    is in it: they are the same patients.
+    """
 
     dataset = models.OneToOneField(
         "registry.Dataset", on_delete=models.PROTECT, primary_key=True, related_name="account"

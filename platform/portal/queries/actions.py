@@ -19,6 +19,7 @@ from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
 from portal.absence import lost, replacement
 from portal.accounts.models import Role, User
+from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.keys import portal_sign
@@ -28,8 +29,10 @@ from portal.queries.models import Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
 from portal.registry.facts import facts
 from portal.registry.models import Dataset, DatasetState
+from portal.registry.versions import must_answer, superseded_text
 
 LONGEST_REASON = 4096
+OVER_BUDGET = "budget refused"  # in the audit trail
 
 
 class NotAllowed(Exception):
@@ -54,7 +57,7 @@ def submit(
 ) -> Query:
     """A new query; RELEASED at once, at no charge, when an identical plan was answered before.
 
-    Raises  as `compiling.prepare`.
+    Raises  as `compiling.prepare`; Superseded if a dataset is an older version and no answer is stored.
     """
     prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode)
     return keep(analyst=analyst, prepared=prepared)
@@ -78,6 +81,8 @@ def keep(*, analyst: User, prepared: Prepared) -> Query:
     note(query, was="", now=State.SUBMITTED, by=analyst.username)
     if earlier := release.stored_answer(query):
         release.release_stored(query, earlier)
+        return query
+    must_answer(prepared.datasets)
     return query
 
 
@@ -91,13 +96,28 @@ def approve(*, query: Query, by: User, reason: str = "", missing: int | None = N
     _must_decide(query, by)
     if missing is not None and missing != lost.current():
         raise IllegalMove(f"party {missing} is not declared lost: an order among three needs that first")
-    reason = reason.strip()[:LONGEST_REASON]
+    try:
+        _approve(query, by, reason.strip()[:LONGEST_REASON], missing)
+    except budgets.BudgetExhausted as exhausted:
+        # After the transaction, whose rows are gone: that it was tried is kept.
+        record(
+            OVER_BUDGET,
+            by=by.username,
+            subject=f"query {query.pk}",
+            detail={"dataset": exhausted.dataset, "asked": exhausted.asked, "left": exhausted.left},
+        )
+        raise
+
+
+def _approve(query: Query, by: User, reason: str, missing: int | None) -> None:
     with transaction.atomic():
         query = _locked(query)
         if earlier := release.stored_answer(query):
             release.release_stored(query, earlier)
             return
         datasets = list(query.datasets.order_by("pk"))
+        for old in (d for d in datasets if d.state == DatasetState.SUPERSEDED):
+            raise IllegalMove(superseded_text(old))
         gone = [d.pk for d in datasets if d.state != DatasetState.READY]
         if gone:
             raise IllegalMove(f"dataset {gone[0]} is no longer ready")
@@ -111,7 +131,7 @@ def approve(*, query: Query, by: User, reason: str = "", missing: int | None = N
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
         _check_again(query, datasets)
-        covered = _reserve(query, [d.pk for d in datasets])
+        covered = _reserve(query, [d.chain for d in datasets])
         _sign(query, datasets, attempts=covered, by=by.username, reason=reason, missing=missing)
         move(
             query,
@@ -203,14 +223,14 @@ def _check_again(query: Query, datasets: list[Dataset]) -> None:
         raise IllegalMove(f"it can no longer be approved: {wrong}") from None
 
 
-def _reserve(query: Query, datasets: list[str]) -> int:
+def _reserve(query: Query, chains: list[str]) -> int:
     """Reserve as many attempts as the budgets cover, at most FOURFOLD_MAX_ATTEMPTS; how many that is."""
-    most = budgets.affordable_attempts(datasets, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
+    most = budgets.affordable_attempts(chains, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
     for number in range(max(1, most), 0, -1):
         try:
             with transaction.atomic():
                 budgets.reserve(
-                    query=query.pk, datasets=datasets, micro_epsilon=query.micro_epsilon, attempts=number
+                    query=query.pk, datasets=chains, micro_epsilon=query.micro_epsilon, attempts=number
                 )
             return number
         except budgets.BudgetExhausted:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from portal.absence import lost
 from portal.accounts.models import Role
 from portal.budgets.actions import BudgetExhausted, affordable_attempts, decimal_text
+from portal.budgets.models import Account
 from portal.queries import actions
 from portal.queries.models import Attempt, Mode, Query, QueryEvent, Report, Result, State, WaitingQuery
 from portal.queries.states import IllegalMove
@@ -85,8 +86,9 @@ class WaitingQueryAdmin(ReadOnlyAdmin):
 
 def entry(query: Query) -> dict[str, Any]:
     """What the page says of one waiting query."""
-    datasets = list(query.datasets.select_related("account").order_by("pk"))
-    attempts = affordable_attempts([d.pk for d in datasets], query.micro_epsilon, 2)
+    datasets = list(query.datasets.order_by("pk"))
+    accounts = Account.objects.in_bulk([d.chain for d in datasets])
+    attempts = affordable_attempts(accounts, query.micro_epsilon, 2)
     reserved = query.micro_epsilon * max(attempts, 1)
     return {
         "query": query,
@@ -98,11 +100,11 @@ def entry(query: Query) -> dict[str, Any]:
         "budgets": [
             {
                 "dataset": d,
-                "total": decimal_text(d.account.total),
-                "before": decimal_text(d.account.left),
-                "after": decimal_text(d.account.left - reserved),
+                "total": decimal_text(account.total),
+                "before": decimal_text(account.left),
+                "after": decimal_text(account.left - reserved),
             }
-            for d in datasets
+            for d, account in ((d, accounts[d.chain]) for d in datasets)
         ],
         **described(query.description),
     }

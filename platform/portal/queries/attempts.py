@@ -4,10 +4,12 @@ Everything is decided from rows, so a dispatcher that was killed continues where
 """
 
 import json
+from contextlib import suppress
 from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from portal.absence import consents, lost
@@ -15,13 +17,15 @@ from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.operations import pauses
 from portal.queries import release
-from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, State
-from portal.queries.states import move
+from portal.queries.models import Attempt, AttemptState, Query, QueryDataset, Report, ReportKind, State
+from portal.queries.states import IllegalMove, move
 from portal.registry import parties
-from portal.registry.models import Dataset
+from portal.registry.models import Dataset, DatasetState
+from portal.registry.versions import superseded_text
 
 DISPATCHER = "dispatcher"
 CANCELLED = "cancelled"
+SUPERSEDED = "superseded"
 # What an operator has to know of codes that come back until somebody acts.
 EXPLAINED = {
     "rollback": ": a party's ledger is older than its peers saw, such as one restored from a backup;"
@@ -33,7 +37,7 @@ EXPLAINED = {
 def begin(query: Query) -> Attempt | None:
     """Take an APPROVED query to RUNNING with its first attempt; None if it ended here instead.
 
-    The datasets' mode is fixed by the first order that runs.
+    The mode of the datasets' chains is fixed by the first order that runs.
     """
     with transaction.atomic():
         if earlier := release.stored_answer(query):
@@ -46,10 +50,14 @@ def begin(query: Query) -> Attempt | None:
         if query.order.missing not in (None, lost.current()):
             abort(query, code="party_returned", reason=f"party {query.order.missing} is no longer lost")
             return None
+        if _superseded(query):
+            return None
         for dataset in query.datasets.order_by("pk"):
-            if not Dataset.objects.filter(pk=dataset.pk, mode__in=["", query.mode]).update(mode=query.mode):
+            chain = Dataset.objects.filter(chain=dataset.chain)
+            if chain.exclude(mode__in=["", query.mode]).exists():
                 abort(query, code="mode_fixed", reason=f"dataset {dataset.pk} is used in the other mode")
                 return None
+            chain.update(mode=query.mode)
         return Attempt.objects.create(query=query, number=1)
 
 
@@ -67,7 +75,42 @@ def begin_next(query: Query, now: datetime) -> Attempt | None:
         # Cancelled in this moment: then no attempt follows.
         if not Query.objects.select_for_update().filter(pk=query.pk, state=State.RUNNING).exists():
             return None
+        if _superseded(query) or _exchanged().filter(query=query.pk).exists():
+            return None
         return Attempt.objects.create(query=query, number=last.number + 1)
+
+
+def end_superseded() -> None:
+    """Queries that wait for a decision or for their turn, on a version that answers no more, end now.
+
+    One that was answered before gets the stored answer: that tells nothing new.
+    """
+    old = Query.objects.filter(datasets__state=DatasetState.SUPERSEDED).distinct()
+    for query in old.filter(state=State.SUBMITTED):
+        with suppress(IllegalMove), transaction.atomic():
+            if earlier := release.stored_answer(query):
+                release.release_stored(query, earlier)
+            else:
+                dataset = query.datasets.filter(state=DatasetState.SUPERSEDED).order_by("pk")[0]
+                move(query, State.REFUSED, by=DISPATCHER, reason=superseded_text(dataset), code=SUPERSEDED)
+    for query in old.filter(state=State.APPROVED):
+        with suppress(IllegalMove):
+            begin(query)
+
+
+def _exchanged() -> QuerySet[QueryDataset]:
+    """The tables of queries of which parties look at a new version now: each already answers on that alone."""
+    coming = Dataset.objects.filter(state=DatasetState.CHECKING, version__gt=1)
+    return QueryDataset.objects.filter(dataset__chain__in=coming.values("chain"))
+
+
+def _superseded(query: Query) -> bool:
+    """Whether the query was ABORTED here since a dataset of it answers no more."""
+    dataset = query.datasets.filter(state=DatasetState.SUPERSEDED).order_by("pk").first()
+    if dataset is None:
+        return False
+    abort(query, code=SUPERSEDED, reason=superseded_text(dataset))
+    return True
 
 
 def tend(attempt: Attempt, now: datetime | None = None) -> None:
@@ -168,9 +211,13 @@ def late(attempt: Attempt, report: Report) -> None:
 
 
 def waiting(now: datetime) -> Query | None:
-    """The APPROVED query that has waited longest among those that may begin."""
-    approved = Query.objects.filter(state=State.APPROVED).select_related("order")
-    return next((q for q in approved.order_by("approved_at", "pk") if may_begin(q, now)), None)
+    """The APPROVED query that has waited longest among those that may begin.
+
+    Not one whose table parties exchange for a new version now.
+    """
+    approved = Query.objects.filter(state=State.APPROVED).exclude(pk__in=_exchanged().values("query"))
+    ordered = approved.select_related("order").order_by("approved_at", "pk")
+    return next((query for query in ordered if may_begin(query, now)), None)
 
 
 def may_begin(query: Query, now: datetime) -> bool:

@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from django.db.models import Q
 from django.utils import timezone
 
+from analytics import logs
 from portal.absence import replacement
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.operations import pauses, retention
@@ -47,20 +48,22 @@ def tick(sender: Sender) -> None:
         attempts.tend(stopping, now)
     running = attempts.in_flight()
     for query in running:
-        try:
-            _tend(query, sender)
-        except (BrokerDown, OperationalError, InterfaceError):
-            raise
-        except Exception:
-            # One query that cannot be tended must not keep the others waiting.
-            log.exception("query %s could not be tended", query.pk)
+        with logs.bound(query=str(query.pk)):
+            try:
+                _tend(query, sender)
+            except (BrokerDown, OperationalError, InterfaceError):
+                raise
+            except Exception:
+                # One query that cannot be tended must not keep the others waiting.
+                log.exception("query %s could not be tended", query.pk)
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
     while free > 0:
         following = attempts.waiting(now)
         if following is None or pauses.current():
             break
         try:
-            attempt = attempts.begin(following)
+            with logs.bound(query=str(following.pk)):
+                attempt = attempts.begin(following)
         except IllegalMove:
             continue  # withdrawn in the same moment
         if attempt is not None:
@@ -151,6 +154,7 @@ def _tend(query: Query, sender: Sender) -> None:
     now = timezone.now()
     attempt = attempts.running_attempt(query)
     if attempt is not None:
+        logs.bind(attempt=attempt.number)
         try:
             attempts.tend(attempt, now)
         except IllegalMove:

@@ -88,7 +88,8 @@ def answer(
 ) -> dict[str, Any]:
     """The body of result/."""
     datasets = list(query.datasets.order_by("pk").values_list("pk", flat=True))
-    charged = max((budgets.charged(query.pk, d) for d in datasets), default=0)
+    chains = query.datasets.values_list("chain", flat=True)
+    charged = max((budgets.charged(query.pk, chain) for chain in chains), default=0)
     return {
         "query": str(query.pk),
         "mode": query.mode,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from analytics import logs
 from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical, digest
 from portal.absence import replacement, takeover
@@ -170,13 +171,17 @@ def accept(posted: Posted) -> bool:
             return replacement.receive(
                 row, report=posted.report, signature=posted.signature, code=posted.report.get("code", "")
             )
-        return registry.receive(
-            dataset=dataset,
-            party=posted.party,
-            report=posted.report,
-            signature=posted.signature,
-            code=posted.report.get("code", ""),
-        )
+        with transaction.atomic():
+            news = registry.receive(
+                dataset=dataset,
+                party=posted.party,
+                report=posted.report,
+                signature=posted.signature,
+                code=posted.report.get("code", ""),
+            )
+            if news:
+                attempts.end_superseded()
+        return news
     if posted.kind == "taken-over":
         if not Dataset.objects.filter(pk=posted.report["dataset"]).exists():
             raise ReportConflict("there is no such dataset")
@@ -186,6 +191,7 @@ def accept(posted: Posted) -> bool:
 
 def _on_attempt(posted: Posted) -> bool:
     report = posted.report
+    logs.bind(query=report["query"], attempt=report["attempt"])
     query = Query.objects.select_related("order").filter(pk=report["query"]).first()
     attempt = query.attempts.filter(number=report["attempt"]).first() if query else None
     if query is None or attempt is None:

@@ -8,13 +8,22 @@ from typing import Any
 from django.db import transaction
 
 from portal.audit.actions import record
+from portal.dispatch import wake
 from portal.queries.models import Query, QueryEvent, State
+from portal.webhooks import actions as webhooks
+from portal.webhooks.models import Event
 
 MOVES: dict[State, frozenset[State]] = {
     State.SUBMITTED: frozenset({State.APPROVED, State.REFUSED, State.WITHDRAWN}),
     State.APPROVED: frozenset({State.RUNNING, State.WITHDRAWN}),
     State.RUNNING: frozenset({State.RELEASED, State.ABORTED}),
 }
+TOLD = {
+    State.APPROVED: Event.QUERY_APPROVED,
+    State.REFUSED: Event.QUERY_REFUSED,
+    State.RELEASED: Event.QUERY_RELEASED,
+    State.ABORTED: Event.QUERY_ABORTED,
+}  # of these moves webhooks hear
 FINAL = frozenset(State) - MOVES.keys()
 
 
@@ -44,6 +53,11 @@ def move(query: Query, to: State, *, by: str, reason: str = "", **changes: Any) 
     if not Query.objects.filter(pk=query.pk, state=was).update(state=to, reason=reason, **changes):
         raise MovedElsewhere("the query was moved by somebody else at the same time")
     note(query, was=was, now=to, by=by, reason=reason)
+    if to not in (State.SUBMITTED, State.RUNNING):
+        # A query may start now: this one, or the next that waited for it.
+        transaction.on_commit(wake)
+    if to in TOLD:
+        webhooks.announce_query(TOLD[to], query=query.pk, analyst=query.analyst_id, state=to)
     query.refresh_from_db()
 
 

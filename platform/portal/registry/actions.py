@@ -12,12 +12,17 @@ from analytics.query.schema import canonical_codebook, parse_codebook
 from portal.accounts.models import User
 from portal.audit.actions import record
 from portal.budgets.models import Account
+from portal.dispatch import wake
 from portal.keys import portal_public
 from portal.operations import health
-from portal.registry import bundles, manifests, parties
+from portal.registry import bundles, manifests, parties, versions
+from portal.registry.facts import policy
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
+from portal.webhooks import actions as webhooks
+from portal.webhooks.models import Event
 
 MOST_RESTARTS = 3
+UPLOADED = "dataset uploaded"  # in the audit trail
 
 
 class DatasetConflict(Exception):
@@ -34,8 +39,8 @@ def announce(*, by: User, manifest: Any, signature: str, codebook: Any) -> tuple
     """The dataset of a signed manifest and whether it is new; the same manifest again changes nothing.
 
     A freshly signed manifest of the same dataset starts an unfinished upload again, and one that the parties
-    rejected up to three times.
-    Raises  CodebookRejected, ManifestRefused, DatasetConflict.
+    rejected up to three times. A later version follows the newest ready one and shares its account.
+    Raises  CodebookRejected, ManifestRefused, VersionRefused, DatasetConflict.
     """
     schema = parse_codebook(codebook)
     manifests.check(
@@ -47,6 +52,7 @@ def announce(*, by: User, manifest: Any, signature: str, codebook: Any) -> tuple
         "title": manifest["title"],
         "capacity": manifest["capacity"],
         "version": manifest["version"],
+        "chain": manifest.get("chain", manifest["dataset"]),
         "provider_key": manifest["provider_key"],
         "codebook": canonical(canonical_codebook(codebook)).decode(),
         "codebook_hash": schema.hash,
@@ -61,15 +67,22 @@ def announce(*, by: User, manifest: Any, signature: str, codebook: Any) -> tuple
         existing = Dataset.objects.select_for_update().filter(pk=manifest["dataset"]).first()
         if existing is not None:
             return existing, _again(existing, fields, by)
+        before = versions.predecessor(manifest, by.organisation)
+        _replace_unfinished(fields, by)
         try:
             with transaction.atomic():
                 dataset = Dataset.objects.create(
-                    pk=manifest["dataset"], provider=by.organisation, uploaded_by=by.username, **fields
+                    pk=manifest["dataset"],
+                    provider=by.organisation,
+                    uploaded_by=by.username,
+                    **fields,
                 )
         except IntegrityError:
             raise DatasetConflict("the dataset was announced by somebody else at the same time") from None
-        Account.objects.create(dataset=dataset, total=manifest["policy"]["micro_epsilon"])
-        _note("dataset announced", dataset, by.username)
+        if before is None:
+            Account.objects.create(dataset=dataset, total=manifest["policy"]["micro_epsilon"])
+        more = versions.changes(before, dataset) if before else {}
+        _note("dataset announced", dataset, by.username, **more)
     return dataset, True
 
 
@@ -93,7 +106,8 @@ def finish_upload(*, dataset: Dataset, by: User) -> None:
         if Dataset.objects.filter(pk=dataset.pk, state=DatasetState.UPLOADING).update(
             state=DatasetState.CHECKING
         ):
-            _note("dataset uploaded", dataset, by.username)
+            _note(UPLOADED, dataset, by.username)
+            transaction.on_commit(wake)
     dataset.refresh_from_db()
 
 
@@ -128,11 +142,34 @@ def receive(*, dataset: Dataset, party: int, report: dict[str, Any], signature: 
                 Dataset.objects.filter(pk=dataset.pk).update(state=DatasetState.REJECTED)
                 _note("dataset rejected", dataset, f"party {party}", code=code)
             elif len(current) == PARTIES:
+                _supersede(dataset)
                 Dataset.objects.filter(pk=dataset.pk).update(
                     state=DatasetState.READY, ready_at=timezone.now()
                 )
                 _note("dataset ready", dataset, "parties")
+                webhooks.announce_dataset(
+                    Event.DATASET_READY,
+                    dataset=dataset.pk,
+                    organisation=dataset.provider_id,
+                    state=DatasetState.READY,
+                )
     return True
+
+
+def _supersede(dataset: Dataset) -> None:
+    """The version before this one answers no more; its mode and its account go on.
+
+    A lower total counts from here; what was spent or is reserved stays, so the account never falls below that.
+    """
+    if dataset.version == 1:
+        return
+    before = Dataset.objects.select_for_update().get(chain=dataset.chain, state=DatasetState.READY)
+    Dataset.objects.filter(pk=before.pk).update(state=DatasetState.SUPERSEDED)
+    Dataset.objects.filter(pk=dataset.pk).update(mode=before.mode)
+    account = Account.objects.select_for_update().get(pk=dataset.chain)
+    total = max(policy(dataset)["micro_epsilon"], account.spent + account.reserved)
+    Account.objects.filter(pk=account.pk).update(total=total)
+    _note("dataset superseded", before, "parties", superseded_by=dataset.pk)
 
 
 def heartbeat(*, party: int, report: dict[str, Any]) -> None:
@@ -155,12 +192,30 @@ def heartbeat(*, party: int, report: dict[str, Any]) -> None:
         health.hear(party, report)
 
 
+def _replace_unfinished(fields: dict[str, Any], by: User) -> None:
+    """An upload of the same version that never came to its end makes way; one that parties look at does not.
+
+    Raises  DatasetConflict.
+    """
+    others = Dataset.objects.select_for_update().filter(chain=fields["chain"], version=fields["version"])
+    for other in others.exclude(state=DatasetState.REJECTED):
+        if other.state != DatasetState.UPLOADING:
+            raise DatasetConflict(
+                f"version {other.version} of this chain is there already: dataset {other.pk} is {other.state}",
+                "version_taken",
+            )
+        Dataset.objects.filter(pk=other.pk).update(state=DatasetState.REJECTED)
+        other.chunks.all().delete()
+        bundles.forget(other.pk, other.manifest_hash)
+        _note("dataset rejected", other, by.username, code="replaced by another upload of this version")
+
+
 def _again(existing: Dataset, fields: dict[str, Any], by: User) -> bool:
     """An announcement of a dataset that exists: whether the upload starts again."""
     if existing.manifest_hash == fields["manifest_hash"]:
         return False
     was, now = json.loads(existing.manifest), json.loads(fields["manifest"])
-    if {k for k in now if now[k] != was[k]} - {"created", "title"}:
+    if {k for k in now.keys() | was.keys() if now.get(k) != was.get(k)} - {"created", "title"}:
         raise DatasetConflict("another manifest of this dataset is registered", "manifest_differs")
     if existing.state in (DatasetState.CHECKING, DatasetState.READY):
         return False
@@ -168,6 +223,11 @@ def _again(existing: Dataset, fields: dict[str, Any], by: User) -> bool:
         raise DatasetConflict(f"the parties rejected this dataset {MOST_RESTARTS + 1} times", "rejected")
     if existing.state == DatasetState.WITHDRAWN:
         raise DatasetConflict("the dataset was withdrawn", "withdrawn")
+    if existing.state == DatasetState.SUPERSEDED:
+        return False
+    versions.predecessor(now, existing.provider)
+    if existing.state == DatasetState.REJECTED:
+        _replace_unfinished(fields, by)
     bundles.forget(existing.pk, existing.manifest_hash)
     existing.chunks.all().delete()
     restarts = existing.restarts + (existing.state == DatasetState.REJECTED)

@@ -22,10 +22,10 @@ class ReceiptInline(admin.TabularInline):
 
 @admin.register(Dataset)
 class DatasetAdmin(ReadOnlyAdmin):
-    list_display = ["id", "title", "provider", "state", "mode", "capacity", "created"]
+    list_display = ["id", "title", "provider", "state", "chain", "version", "mode", "capacity", "created"]
     list_filter = ["state", "provider"]
     list_select_related = ["provider"]
-    search_fields = ["id", "title"]
+    search_fields = ["id", "chain", "title"]
     fields = [
         "id",
         "title",
@@ -33,7 +33,9 @@ class DatasetAdmin(ReadOnlyAdmin):
         "uploaded_by",
         "state",
         "mode",
+        "chain",
         "version",
+        "superseded_by",
         "capacity",
         "provider_key",
         "manifest",

@@ -3,6 +3,7 @@
 The portal cannot open them. A file is written whole and renamed; its row is the word on whether it exists.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -28,10 +29,17 @@ class ChunkRefused(Exception):
         self.code = code
 
 
+class DiskFull(Exception):
+    """The portal has no space for the chunk; what came before it stays, and the same upload goes on later."""
+
+    code = "disk_full"
+
+
 def store(dataset: Dataset, *, party: int, number: int, of: int, content: bytes) -> bool:
     """Keep one sealed chunk; True if it is new, False if the same bytes were there.
 
-    Raises  ChunkRefused: chunk_differs if other bytes were there, not_uploading, chunk_refused.
+    Raises  ChunkRefused: chunk_differs if other bytes were there, not_uploading, chunk_refused;
+            DiskFull.
     """
     if not (0 <= party < PARTIES and 0 <= number < of <= MOST_CHUNKS):
         raise ChunkRefused(f"chunk numbers run from 0 to chunks - 1, chunks is at most {MOST_CHUNKS}")
@@ -99,6 +107,15 @@ def _path(dataset: Dataset, party: int, number: int, sha256: str) -> Path:
 
 def write(path: Path, content: bytes) -> None:
     """A file whole or not at all, in folders that nobody else may list."""
+    try:
+        _write_whole(path, content)
+    except OSError as wrong:
+        if wrong.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no space for a chunk of {len(content)} bytes") from None
+        raise
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     for folder in reversed(path.parents[:4]):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent)

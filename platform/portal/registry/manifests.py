@@ -1,6 +1,6 @@
 """A manifest must say what the codebook, the pinned parties and this portal say, and be signed for it.
 
-The portal checks it so that mistakes surface at upload; the parties check it again, for themselves.
+The portal checks it so that mistakes surface at upload; the parties check it again, for themselves. What a later version may follow is in `versions.py`.
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ KEYS = frozenset(
     }
 )  # fmt: skip
 LARGEST_CAPACITY = 2**24
+MOST_VERSIONS = 10**6
 
 
 class ManifestRefused(Exception):
@@ -35,7 +36,8 @@ def check(
 ) -> None:
     """Return if the manifest holds together. Raises ManifestRefused naming the key that does not."""
     _must(isinstance(manifest, dict) and manifest.get("type") == TYPE, f"an object of type {TYPE} is needed")
-    odd = ", ".join(sorted(map(str, set(manifest) ^ KEYS)))
+    keys = KEYS if manifest.get("version") == 1 else KEYS | {"chain"}
+    odd = ", ".join(sorted(map(str, set(manifest) ^ keys)))
     _must(not odd, f"missing or unknown keys: {odd}")
     _hex(manifest, "dataset", 32)
     for key in ("provider_key", "codebook_hash", "layout_hash"):
@@ -46,8 +48,13 @@ def check(
         raise ManifestRefused(
             "the signature is not that of the manifest by its provider_key", "bad_signature"
         ) from None
-    _whole(manifest, "version", 1, 1)
-    _must(manifest["previous"] is None, "previous: a first version has no predecessor")
+    _whole(manifest, "version", 1, MOST_VERSIONS)
+    if manifest["version"] == 1:
+        _must(manifest["previous"] is None, "previous: a first version has no predecessor")
+    else:
+        _hex(manifest, "previous", 64)
+        _hex(manifest, "chain", 32)
+        _must(manifest["chain"] != manifest["dataset"], "chain: the id of its first version is needed")
     title = manifest["title"]
     _must(isinstance(title, str) and 0 < len(title) <= 200, "title: 1 to 200 characters")
     _whole(manifest, "capacity", 1, LARGEST_CAPACITY)

@@ -1,7 +1,8 @@
 """A dataset as the portal knows it: what is public, and bundles it cannot open.
 
-UPLOADING -> CHECKING -> READY | REJECTED; READY -> WITHDRAWN. The number of patients is not here: the
-capacity is public, n is nobody's but the provider's.
+UPLOADING -> CHECKING -> READY | REJECTED; READY -> SUPERSEDED | WITHDRAWN; an UPLOADING that another upload of
+the same version replaces is REJECTED. All versions of a table are one chain, named by the id of the first. The
+number of patients is not here: the capacity is public, n is nobody's but the provider's.
 """
 
 from django.db import models
@@ -15,6 +16,7 @@ class DatasetState(models.TextChoices):
     CHECKING = "CHECKING"
     READY = "READY"
     REJECTED = "REJECTED"
+    SUPERSEDED = "SUPERSEDED"
     WITHDRAWN = "WITHDRAWN"
 
 
@@ -25,6 +27,9 @@ class Dataset(models.Model):
     uploaded_by = models.CharField(max_length=150)
     state = models.CharField(
         max_length=10, choices=DatasetState.choices, default=DatasetState.UPLOADING, db_index=True
+    )
+    chain = models.CharField(
+        max_length=32, db_index=True, editable=False, help_text="id of the chain's first version"
     )
     version = models.PositiveIntegerField(default=1)
     capacity = models.PositiveIntegerField()
@@ -48,12 +53,33 @@ class Dataset(models.Model):
             models.CheckConstraint(name="dataset_mode_is_known", condition=Q(mode__in=["", "dp", "exact"])),
             models.CheckConstraint(
                 name="dataset_ready_has_when",
-                condition=Q(state__in=["READY", "WITHDRAWN"]) | Q(ready_at__isnull=True),
+                condition=Q(state__in=["READY", "SUPERSEDED", "WITHDRAWN"]) | Q(ready_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="dataset_first_version_names_its_chain",
+                condition=Q(version=1, chain=models.F("id")) | (Q(version__gt=1) & ~Q(chain=models.F("id"))),
+            ),
+            models.UniqueConstraint(
+                name="dataset_version_once", fields=["chain", "version"], condition=~Q(state="REJECTED")
+            ),
+            models.UniqueConstraint(
+                name="dataset_one_version_answers", fields=["chain"], condition=Q(state="READY")
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.title} ({self.id[:8]})"
+
+    @property
+    def newest(self) -> "Dataset | None":
+        """The version of this dataset's chain that answers; None while none does."""
+        return Dataset.objects.filter(chain=self.chain, state=DatasetState.READY).first()
+
+    @property
+    def superseded_by(self) -> str | None:
+        """The id to ask about instead."""
+        newest = self.newest if self.state == DatasetState.SUPERSEDED else None
+        return newest.pk if newest else None
 
 
 class Chunk(models.Model):

@@ -28,6 +28,7 @@ NOT_FOR_PARTIES = {
     "FOURFOLD_PARTIES_FILE",
     "FOURFOLD_ROOT",
     "FOURFOLD_DEMO",
+    "METRICS_TOKEN",
     "VAR",
     "PORT",
 }
@@ -36,6 +37,9 @@ NOT_FOR_PARTIES = {
 def environment(environ: Mapping[str, str], folder: Path, redis_url: str = "") -> dict[str, str]:
     """What a party's process is started with."""
     env = {name: value for name, value in environ.items() if name not in NOT_FOR_PARTIES}
+    port = env.get("METRICS_PORT", "")
+    if port.isdigit() and int(port) and folder.name.isdigit():
+        env["METRICS_PORT"] = str(int(port) + int(folder.name))  # four parties, four ports
     return env | {"FOURFOLD_PARTY_DIR": str(folder), "REDIS_URL": redis_url}
 
 

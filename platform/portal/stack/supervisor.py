@@ -103,7 +103,7 @@ class Stack:
 
     def start_parties(self) -> None:
         for number in parties.PARTIES:
-            argv = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-n", f"p{number}@%h"]
+            argv = [sys.executable, "-m", "celery", "-q", "-A", "workers", "worker", "-n", f"p{number}@%h"]
             argv += ["-Q", "jobs", "-c", "1", "-P", "prefork", "--without-gossip", "--without-mingle"]
             env = parties.environment(self.environ, self.place.party(number), self.redis.parties[number])
             child = self.child(f"party {number}", argv, env, polite=(signal.SIGTERM, signal.SIGQUIT))

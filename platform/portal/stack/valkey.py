@@ -96,7 +96,7 @@ def users(passwords: Mapping[str, str]) -> str:
         return f"user {name} on #{hashlib.sha256(passwords[name].encode()).hexdigest()} resetchannels {rules}"
 
     lines = ["user default off", user("admin", "~* &* +@all")]
-    lines.append(user("portal", f"~p?:* ~cancel:* &p?:* {COMMANDS}"))
+    lines.append(user("portal", f"~p?:* ~cancel:* ~dispatch:wake &p?:* {COMMANDS}"))
     for number in range(4):
         # Read and empty the inbox, write the outbox, see what is cancelled, serve the own queue.
         keys = f"~p{number}:* ~mpc:?:{number}:* %W~mpc:{number}:?:* %R~cancel:*"
