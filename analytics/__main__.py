@@ -44,13 +44,16 @@ def ask(options: argparse.Namespace) -> int:
     result = client.wait(query["id"], options.timeout, told=lambda state: print(state, file=sys.stderr))
     if parties is not None:
         # Only who checks pays for loading compiler and statistics.
-        from analytics.check import agreed, recomputed
+        from analytics.check import agreed, recomputed, security
 
         signers = agreed(result, parties)
         asked = request(program, options.dataset, options.epsilon, options.mode)["program"]
         bodies = [client.dataset(dataset) for dataset in options.dataset]
         recomputed(result, asked, options.epsilon, options.mode, bodies)
-        print(f"{_signed(signers)}; plan and figures computed again here are the same", file=sys.stderr)
+        print(
+            f"{_signed(signers, security(result))}; plan and figures computed again here are the same",
+            file=sys.stderr,
+        )
     print(_json(result) if options.json else render.answer(result))
     return 0
 
@@ -59,16 +62,20 @@ def preview(options: argparse.Namespace) -> int:
     client = Client(options.url, options.token)
     body = client.preview(_program(options.program), options.dataset, options.epsilon, options.mode)
     print(_json(body) if options.json else render.plan(body.get("plan", body)))
+    if body.get("missing") is not None:
+        told = f"party {body['missing']} is lost: an order now would be {body.get('security')}"
+        print(f"{told}, and waits for every provider's consent", file=sys.stderr)
     return 0
 
 
 def verify(options: argparse.Namespace) -> int:
-    from analytics.check import agreed
+    from analytics.check import agreed, security
 
     result = _read_json(options.result)
     if not isinstance(result, dict):
         raise Unverified(f"{options.result} holds no result")
-    print(_signed(agreed(result, _parties(options.parties))))
+    signers = agreed(result, _parties(options.parties))
+    print(_signed(signers, security(result)))
     return 0
 
 
@@ -152,8 +159,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _signed(parties: Sequence[int]) -> str:
-    return f"verified: parties {', '.join(map(str, parties))} signed these integers"
+def _signed(parties: Sequence[int], security: str) -> str:
+    how = f" ({security})" if security else ""
+    return f"verified: parties {', '.join(map(str, parties))} signed these integers{how}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from analytics.client import Unverified
 from analytics.privacy.accountant import EpsilonRejected, micro_epsilon
 from analytics.query.approval import BadSignature, verify
+from analytics.query.consent import PASSIVE
 from analytics.query.errors import QueryError
 from analytics.query.model import digest
 from analytics.query.plan import compile
@@ -29,7 +30,8 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
     """The parties whose signed reports say exactly these integers, in one session; at least three.
 
     Shapes  result: the body of result/; parties: [{"party", "sign"}], from a source you trust.
-    Raises  Unverified otherwise, naming what is wrong. Needs no network.
+    Raises  Unverified otherwise, naming what is wrong; also where the result does not say, as the reports do, that
+            a party was missing. Needs no network.
     """
     try:
         keys = {int(p["party"]): str(p["sign"]) for p in parties}
@@ -37,7 +39,7 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
         signatures = list(result["signatures"])
         # An identical question is answered from the store: the reports then name the query they were for.
         query = result.get("stored_from") or result["query"]
-        plan_hash = result.get("plan_hash")
+        plan_hash, missing = result.get("plan_hash"), result.get("missing")
     except (KeyError, TypeError, ValueError) as wrong:
         raise Unverified(
             f"this is no result, or no list of parties: {wrong!r} is missing or malformed"
@@ -57,6 +59,12 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
             if plan_hash is not None and report["plan_hash"] != plan_hash:
                 wrong_ones.append(f"party {party} computed another plan")
                 continue
+            if report.get("missing") != missing:
+                wrong_ones.append(f"party {party} signed that {_among(report.get('missing'))}")
+                continue
+            if party == missing:
+                wrong_ones.append(f"party {party} is said to be missing and signed")
+                continue
             run = digest({k: report[k] for k in ("attempt", "order_hash", "plan_hash", "session")})
             same.setdefault(run, set()).add(int(party))
         except BadSignature:
@@ -68,6 +76,16 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
         why = "; ".join(dict.fromkeys(wrong_ones)) or "too few signatures"
         raise Unverified(f"{len(best)} equal signatures over these integers, {ENOUGH} are needed: {why}")
     return sorted(best)
+
+
+def security(result: Mapping[str, Any]) -> str:
+    """How the answer was made, if not among four; of a result that `agreed` passed, the parties signed it."""
+    missing = result.get("missing")
+    return "" if missing is None else f"{PASSIVE}: party {missing} was missing"
+
+
+def _among(missing: Any) -> str:
+    return "four parties computed" if missing is None else f"three parties computed, without party {missing}"
 
 
 def recomputed(

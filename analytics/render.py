@@ -9,7 +9,12 @@ from typing import Any
 def answer(result: dict[str, Any]) -> str:
     """The statements of a Result, each as a small table."""
     noised = result.get("mode") != "exact"
-    return "\n\n".join("\n".join(_statement(s, noised)) for s in result.get("statements", []))
+    how = (
+        []
+        if result.get("missing") is None
+        else [f"{result.get('security')}: party {result['missing']} was missing"]
+    )
+    return "\n\n".join([*how, *("\n".join(_statement(s, noised)) for s in result.get("statements", []))])
 
 
 def plan(value: Any, indent: int = 0) -> str:

@@ -19,6 +19,12 @@ FORWARD: dict[int, tuple[Pair, ...]] = {
 }
 
 
+def remaining(missing: int) -> tuple[int, int, int]:
+    """Who of four parties is left without `missing`, ascending: number k of the three is remaining(missing)[k]."""
+    a, b, c = (p for p in range(4) if p != missing)
+    return a, b, c
+
+
 @cache
 def sigma(n: int, i: int) -> tuple[int, ...]:
     """The other parties in i's cyclic order."""

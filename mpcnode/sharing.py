@@ -15,6 +15,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from mpcnode.ring import ONES, RING, XOR, Algebra, Words
+from mpcnode.roles import remaining
 
 SEED_BYTES = 32
 
@@ -95,6 +96,21 @@ def concatenate(shares: Sequence[Share], axis: int = 0) -> Share:
     return shares[0].with_components(
         np.concatenate([s.components for s in shares], axis=axis if axis < 0 else axis + 1)
     )
+
+
+def without(share: Share, missing: int) -> Share:
+    """One of four parties' share as its share among the three others, without a message.
+
+    x_missing is known to all three, so it is folded into the first component that stays; parties and components
+    are numbered anew as in `roles.remaining`. What comes out is passively secure only, and never stored.
+    """
+    if share.n != 4 or share.party == missing:
+        raise ValueError("one of four parties is missing, and it is another one")
+    rest = remaining(missing)
+    components = np.stack([share.component(c) for c in rest if c != share.party])
+    if share.party != rest[0]:
+        components[0] = share.algebra.add(components[0], share.component(missing))
+    return Share(rest.index(share.party), 3, share.algebra, components)
 
 
 def public(party: int, n: int, algebra: Algebra, value: Any) -> Share:

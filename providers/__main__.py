@@ -1,4 +1,5 @@
-"""Commands of a provider: `draft` a codebook, `check` a table against it, `upload` it, `list` what became of it, show `keys`.
+"""Commands of a provider: `draft` a codebook, `check` a table against it, `upload` it, `list` what became of it, show
+`keys`; when a party is lost, `consent` to an order among three, or `sign-parties` that hold a dataset from now on.
 
 Results go to stdout, everything said to a person to stderr; `check` prints its report on stdout. Exit status:
 0 done, 1 the codebook, the tables or the upload have a problem, 2 the command line cannot be understood.
@@ -12,16 +13,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analytics.query.approval import SignatureError, fingerprint, public_hex
+from analytics.query.approval import SignatureError, fingerprint, load_private_key, public_hex
 from analytics.query.errors import CodebookRejected
 from analytics.query.schema import Schema, canonical_codebook, load_codebook, parse_codebook
-from providers import bundle, history, keys, versions
+from providers import bundle, consent, history, keys, versions
 from providers.codebook import Encoded, encode
 from providers.counts import counts_of, lines_of
 from providers.draft import draft
@@ -34,7 +35,7 @@ from providers.table import read_table
 from providers.trace import Trace
 from providers.upload import Portal, connect, upload
 
-COMMANDS = "draft, check, upload, list or keys"
+COMMANDS = "draft, check, upload, list, keys, consent or sign-parties"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,12 +122,7 @@ def send(options: argparse.Namespace) -> int:
     say(f"signing with {fingerprint(public_hex(key))} ({options.key})")
     with connect(options.url, options.token) as client:
         portal = Portal(client, say)
-        url = str(client.base_url)
-        if given is None:
-            served = keys.parse_deployment(portal.parties(), f"{url}api/parties/")
-            deployment = keys.pin(options.key, url, served, say)
-        else:
-            deployment = keys.trust_file(options.key, url, given, say)
+        deployment = _trusted(options, portal, given)
         prepare = partial(
             bundle.prepare,
             private_key=key,
@@ -151,6 +147,58 @@ def send(options: argparse.Namespace) -> int:
             )
         print(upload(portal, dataset, deployment, key, timeout=options.timeout), flush=True)
     return 0
+
+
+def consenting(options: argparse.Namespace) -> int:
+    """Show an order among three parties, ask, and sign the provider's consent to exactly that order."""
+    key = load_private_key(options.key)
+    given = None if options.parties is None else keys.read_deployment(options.parties)
+    with connect(options.url, options.token) as client:
+        portal = Portal(client, say)
+        order = consent.asked(portal, options.query, key, _trusted(options, portal, given))
+        if not _agreed(order.lines(), "Consent to this order", options.yes):
+            return 1
+        expires = None if options.hours is None else int(time.time() + 3600 * options.hours)
+        consent.give(portal, options.query, order.sign(expires))
+    say(f"consented for {', '.join(order.datasets)}")
+    return 0
+
+
+def sign_parties(options: argparse.Namespace) -> int:
+    """Show which party of a dataset is new, ask, and sign the new set of parties."""
+    key = load_private_key(options.key)
+    given = keys.read_deployment(options.parties)
+    with connect(options.url, options.token) as client:
+        portal = Portal(client, say)
+        stated = consent.new_set(portal, options.dataset, key, given)
+        if not _agreed(stated.lines(), "Sign these parties", options.yes):
+            return 1
+        portal.json("POST", f"api/datasets/{options.dataset}/party-sets/", json=stated.sign(key))
+        keys.trust_file(options.key, str(client.base_url), given, say)
+    say(f"signed; the other parties now hand party {stated.new.party} its share of {options.dataset}")
+    return 0
+
+
+def _agreed(lines: Iterable[str], question: str, yes: bool) -> bool:
+    """Show what is about to be signed; whether the person types yes, or said so on the command line."""
+    for line in lines:
+        print(line, file=sys.stderr)
+    if yes:
+        return True
+    print(f"{question}? Type yes: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() == "yes":
+        return True
+    say("nothing was signed")
+    return False
+
+
+def _trusted(options: argparse.Namespace, portal: Portal, given: keys.Deployment | None) -> keys.Deployment:
+    """The keys of parties and portal: from a given file, else as pinned for this address."""
+    url = str(portal.client.base_url)
+    if given is not None:
+        return keys.trust_file(options.key, url, given, say)
+    served = keys.parse_deployment(portal.parties(), f"{url}api/parties/")
+    return keys.pin(options.key, url, served, say)
 
 
 def show_history(options: argparse.Namespace) -> int:
@@ -277,7 +325,25 @@ def _parser() -> argparse.ArgumentParser:
     showing = commands.add_parser("keys", help="show the provider's public key and the pinned keys")
     showing.add_argument("--json", action="store_true")
     showing.set_defaults(command=show_keys)
-    for command in (sending, showing):
+    agreeing = commands.add_parser("consent", help="sign your yes to one order among three parties")
+    agreeing.add_argument("query", metavar="QUERY", help="the query's id, as the operator told you")
+    agreeing.add_argument("--hours", type=float, help="the consent is void after so many hours")
+    agreeing.set_defaults(command=consenting)
+    handing = commands.add_parser("sign-parties", help="sign who holds a dataset after a party was replaced")
+    handing.add_argument("dataset", metavar="DATASET")
+    handing.set_defaults(command=sign_parties)
+    for command in (agreeing, handing):
+        command.add_argument("--url", required=True, help="address of the portal")
+        command.add_argument("--token", required=True, help="the provider's API token")
+        command.add_argument("--yes", action="store_true", help="do not ask")
+        command.add_argument(
+            "--parties",
+            type=Path,
+            metavar="FILE",
+            required=command is handing,
+            help="public keys of parties and portal",
+        )
+    for command in (sending, showing, agreeing, handing):
         command.add_argument("--key", type=Path, default=keys.default_key_path(), metavar="FILE")
     return parser
 

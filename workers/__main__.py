@@ -1,5 +1,6 @@
 """Commands of a party's operator: `python -m workers init DIR --party N`, `verify-ledger DIR`, `doctor [DIR]`,
-`backup DEST`, `restore SRC`. The party's folder is FOURFOLD_PARTY_DIR where a command does not name it.
+`backup DEST`, `restore SRC`, `clear-mismatch DIR [--dataset ID --reason TEXT]`, `take-over DIR`. The party's folder is
+FOURFOLD_PARTY_DIR where a command does not name it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import os
 import sys
 from pathlib import Path
 
+from mpcnode.errors import MpcError
+from mpcnode.store import Store
 from workers import backup, config, keys
 from workers.doctor import Case, Skipped, examine
 from workers.doctor.checks import CHECKS
 from workers.errors import BackupRefused, Misconfigured, WorkerError
 from workers.ledger import Ledger
+from workers.portal_client import Portal
+from workers.takeover import take_over
 
 FOLDER = "the party's folder; default: FOURFOLD_PARTY_DIR"
 
@@ -46,6 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--keys", type=Path, metavar="PLACE", help="the keys' own backup, where the folder has none"
     )
     back.add_argument("--accept-older", action="store_true", help="restore a ledger that peers will refuse")
+    clear = commands.add_parser(
+        "clear-mismatch", help="list mismatches that keep orders among three parties away, or clear them"
+    )
+    clear.add_argument("folder", type=Path)
+    clear.add_argument("--dataset", metavar="ID", help="clear this dataset's; without it they are listed")
+    clear.add_argument("--reason", default="", help="what was found out: kept with the mismatch")
+    taking = commands.add_parser(
+        "take-over", help="enter the debits that were spent while the party was away"
+    )
+    taking.add_argument("folder", type=Path)
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "init":
@@ -56,10 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
             back_up(folder_of(chosen.folder), chosen.dest, chosen.keys)
         elif chosen.command == "restore":
             put_back(chosen.source, folder_of(chosen.folder), chosen.keys, accept_older=chosen.accept_older)
+        elif chosen.command == "clear-mismatch":
+            _clear(ledger_of(chosen.folder), chosen.dataset, chosen.reason)
+        elif chosen.command == "take-over":
+            _take_over(chosen.folder)
         else:
             length, head = ledger_of(chosen.folder).verify()
             print(f"{length} lines, head {head}")
-    except WorkerError as wrong:
+    except (WorkerError, MpcError) as wrong:
         print(wrong, file=sys.stderr)
         return 1
     return 0
@@ -119,6 +138,25 @@ def diagnose(folder: Path, *, deep: bool, as_json: bool) -> int:
     else:
         print("\n".join(finding.line() for finding in found))
     return 1 if any(finding.state == "failed" for finding in found) else 0
+
+
+def _clear(ledger: Ledger, dataset: str | None, reason: str) -> None:
+    if dataset is not None:
+        count = ledger.clear_mismatch(dataset, reason)
+        print(f"{count} mismatch{'es' * (count != 1)} of dataset {dataset} cleared")
+    for left in ledger.mismatches():
+        print(f"dataset {left}: an attempt ended with a mismatch")
+
+
+def _take_over(folder: Path) -> None:
+    """Of every dataset that is stored here. Redis is not needed for it."""
+    mine = config.load({"FOURFOLD_PARTY_DIR": str(folder), "REDIS_URL": ""})
+    own = keys.load(folder)
+    store, ledger = Store(mine.store, own.store, mine.party), ledger_of(folder)
+    with Portal(mine, own) as portal:
+        for dataset in store.list():
+            new = take_over(dataset, config=mine, store=store, ledger=ledger, portal=portal)
+            print(f"dataset {dataset}: {new} debit{'s' * (new != 1)} taken over")
 
 
 def ledger_of(folder: Path) -> Ledger:

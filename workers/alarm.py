@@ -27,11 +27,15 @@ Connect = Callable[[str, Callable[[], bool]], Transport]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One attempt of one order: what an ABORT is about, and the name of its session's lists."""
+    """One attempt of one order: what an ABORT is about, and the name of its session's lists.
+
+    missing  the party that an order among three does without: nothing is sent to it
+    """
 
     nonce: str
     attempt: int
     order_hash: str
+    missing: int | None = None
 
     @property
     def name(self) -> str:
@@ -64,7 +68,7 @@ class Alarm:
     def heard(self) -> bool:
         """Whether a peer has given up, as far as the carrier delivered it."""
         with suppress(ProtocolAbort):
-            for peer in others(self.config) if self.by is None else ():
+            for peer in others(self.config, self.place.missing) if self.by is None else ():
                 frame = self._opened.poll(peer)
                 if frame is not None and signed_by(self.config, peer, self.place.message, bytes(frame)):
                     self.by = peer
@@ -74,7 +78,7 @@ class Alarm:
     def give_up(self) -> None:
         """Tell every peer that this party takes no further part in the attempt."""
         with suppress(ProtocolAbort):
-            for peer in others(self.config):
+            for peer in others(self.config, self.place.missing):
                 self._opened.push(peer, [self.keys.sign.sign(self.place.message)])
 
     def close(self) -> None:
@@ -96,8 +100,8 @@ def give_up(place: Place, config: Config, keys: Keys, connect: Connect) -> None:
     alarm.close()
 
 
-def others(config: Config) -> list[int]:
-    return [peer.party for peer in config.peers if peer.party != config.party]
+def others(config: Config, missing: int | None = None) -> list[int]:
+    return [peer.party for peer in config.peers if peer.party not in (config.party, missing)]
 
 
 def signed_by(config: Config, party: int, message: bytes, signature: bytes) -> bool:

@@ -3,7 +3,7 @@
 A provider that edits its table signs a new version: the same patients, so the same budget. A party takes a
 version only if it continues the newest one it took itself, whatever the portal says:
 
-    chain_unknown    the first version of a chain comes first
+    chain_unknown    the first version of a chain comes first; to a new party, the one that the others hand it
     chain_key        the provider key that signed the chain's first version signs every later one
     superseded       an older version never comes back
     conflict         another manifest with this number was asked about already
@@ -44,13 +44,15 @@ def newest(chain: str, store: Store, ledger: Ledger) -> Version | None:
     return ledger.newest(chain)
 
 
-def check(manifest: Manifest, known: Version | None) -> None:
+def check(manifest: Manifest, known: Version | None, *, handed: bool = False) -> None:
     """Return if `manifest` may follow `known`, the newest version of its chain here, or replace it.
 
+    handed  this party is new and gets its share from the others, who have erased every older version
     Raises  BundleRejected with the code of the first rule that is broken.
     """
     if known is None:
-        _must(manifest.version == 1, "chain_unknown", "the chain's first version is not known here")
+        first = manifest.version == 1 or handed
+        _must(first, "chain_unknown", "the chain's first version is not known here")
         return
     _must(
         manifest.provider_key == known.provider_key,
@@ -70,14 +72,14 @@ def check(manifest: Manifest, known: Version | None) -> None:
           f"the chain's total is {known.cap} micro-epsilon: a new version brings no more")  # fmt: skip
 
 
-def follow(manifest: Manifest, store: Store, ledger: Ledger) -> None:
+def follow(manifest: Manifest, store: Store, ledger: Ledger, *, handed: bool = False) -> None:
     """Make a stored version the newest of its chain, and erase the shares of the others. Repeatable.
 
     Raises  BundleRejected as `check`, or conflict if another version arrived in this moment.
     """
     known = newest(manifest.chain, store, ledger)
     if known is None or known.manifest_hash != manifest.hash:
-        check(manifest, known)
+        check(manifest, known, handed=handed)
         if not ledger.follow(_version(manifest), after=known):
             raise BundleRejected("conflict", "another version of this chain arrived at the same time")
     for dataset in store.list() if manifest.version > 1 else []:

@@ -48,6 +48,7 @@ class Config:
     peers: tuple[Peer, ...]
     floors: Floors = Floors()
     exact: bool = False
+    three_party: bool = False  # whether orders among three parties, passively secure, are taken at all
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)  # may carry a password
     join_timeout: float = 15.0
     round_timeout: float = 15.0
@@ -94,7 +95,7 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
         obj,
         "party.json",
         ("party", "portal_url", "portal_sign", "peers"),
-        ("floors", "exact", "timeouts", "ring_views_mb", "drivers"),
+        ("floors", "exact", "three_party", "timeouts", "ring_views_mb", "drivers"),
     )
     floors = _entry(party.get("floors", {}), "floors", (), ("minimum_cohort", "micro_epsilon_per_query"))
     timeouts = _entry(party.get("timeouts", {}), "timeouts", (), ("join", "round"))
@@ -106,7 +107,8 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
     _must(isinstance(party["portal_url"], str) and party["portal_url"].startswith(("http://", "https://")),
           "portal_url: http://... or https://... is needed")  # fmt: skip
     _must(_public(party["portal_sign"]), "portal_sign: a public key of 64 hex digits is needed")
-    _must(isinstance(party.get("exact", False), bool), "exact: true or false is needed")
+    for name in ("exact", "three_party"):
+        _must(isinstance(party.get(name, False), bool), f"{name}: true or false is needed")
     views = party.get("ring_views_mb", Config.ring_views_mb)
     _must(_whole(views) and views >= 0, "ring_views_mb: a whole number from 0 is needed")
     drivers = party.get("drivers", Config.drivers)
@@ -119,6 +121,7 @@ def parse(obj: Any, *, folder: Path, redis_url: str) -> Config:
         peers=_peers(party["peers"]),
         floors=Floors(**floors),
         exact=party.get("exact", False),
+        three_party=party.get("three_party", False),
         ring_views_mb=views,
         drivers=drivers,
         redis_url=redis_url,

@@ -17,7 +17,7 @@ from typing import Any
 from analytics.query.model import digest
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
-from workers import bundle, chain, report
+from workers import bundle, chain, provision, report, takeover
 from workers.config import Config
 from workers.errors import BundleRejected
 from workers.keys import Keys
@@ -67,29 +67,45 @@ def _take(
 ) -> str:
     stored = chain.stored(dataset_id, store) if store.has(dataset_id) else None
     if stored is not None and stored.hash == manifest_hash:
+        handed = provision.newcomer(stored, served.get("party_sets"))[0] == config.party
         with _alone(config):
-            if store.has(dataset_id):  # still: another version may have replaced it
-                chain.follow(stored, store, ledger)
-                return "known"
+            there = store.has(dataset_id)  # still: another version may have replaced it
+            if there:
+                chain.follow(stored, store, ledger, handed=handed)
+        if there:
+            if handed:
+                takeover.take_over(dataset_id, config=config, store=store, ledger=ledger, portal=portal)
+            return "known"
     checked = bundle.check_served(served, dataset_id, config)
     manifest = checked.manifest
     if stored is not None and (stored.chain, stored.version) != (manifest.chain, manifest.version):
         raise BundleRejected("conflict", "another chain's dataset, or another version, has this id")
-    chain.check(manifest, chain.newest(manifest.chain, store, ledger))
+    last, epoch = provision.newcomer(manifest, served.get("party_sets"))
+    handed = last == config.party
+    chain.check(manifest, chain.newest(manifest.chain, store, ledger), handed=handed)
     if (keys.seal_hex, keys.sign_hex) != (config.me.seal, config.me.sign):
         raise BundleRejected("party_set", "party.json names other keys for this party than it has")
-    chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
-    opened = bundle.open_bundle(checked, chunks, config, keys)
+    if handed:
+        opened = provision.receive(
+            checked, served.get("party_sets"), _provided(served, checked, epoch, portal), config, keys
+        )
+    else:
+        chunks = (portal.chunk(dataset_id, number) for number in range(checked.chunks))
+        opened = bundle.open_bundle(checked, chunks, config, keys)
     with _alone(config):
         # Again: another version may have arrived while the bundle was opened.
-        chain.check(manifest, chain.newest(manifest.chain, store, ledger))
+        chain.check(manifest, chain.newest(manifest.chain, store, ledger), handed=handed)
         store.destroy(dataset_id)  # under another manifest, which `check` lets go
-        store.put(dataset_id, checked.meta(), checked.layout, opened.components)
+        store.put(dataset_id, opened.meta(), checked.layout, opened.components)
         try:
-            chain.follow(manifest, store, ledger)
+            chain.follow(manifest, store, ledger, handed=handed)
         except BundleRejected:
             store.destroy(dataset_id)
             raise
+    if (
+        handed
+    ):  # what the party that this one replaces had spent is spent, before a receipt says that it is here
+        takeover.take_over(dataset_id, config=config, store=store, ledger=ledger, portal=portal)
     return "stored"
 
 
@@ -105,6 +121,24 @@ def _alone(config: Config) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _provided(
+    served: dict[str, Any], checked: bundle.Served, epoch: int, portal: Portal
+) -> dict[int, Iterator[bytes]]:
+    """The sealed chunks of each of the three others, as many as the portal says and an honest sender needs."""
+
+    def chunks(sender: int, count: int) -> Iterator[bytes]:
+        for number in range(count):
+            yield portal.provided(checked.manifest.dataset, epoch, sender, number)
+
+    said = served.get("provided")
+    most = provision.longest(checked)
+    return {
+        int(sender): chunks(int(sender), count)
+        for sender, count in (said if isinstance(said, dict) else {}).items()
+        if sender in ("0", "1", "2", "3") and type(count) is int and 0 < count <= most
+    }
 
 
 def _hash(manifest: Any) -> str:

@@ -21,14 +21,15 @@ from mpcnode import handshake, release
 from mpcnode.driver import run
 from mpcnode.errors import ProtocolAbort, StoreError
 from mpcnode.session import Session
-from mpcnode.sharing import Share
-from mpcnode.store import Store
+from mpcnode.sharing import Share, without, xor_share
+from mpcnode.store import Store, Words
 from mpcnode.transport.base import Transport
+from mpcnode.transport.renumbered import Renumbered
 from mpcnode.views import Views
 from workers.alarm import Alarm, Connect, Place, never, others, signed_by
 from workers.config import PARTIES, Config
 from workers.crew import Crew, Desk
-from workers.kept import Kept, TableViews
+from workers.kept import Kept
 from workers.keys import Keys
 from workers.ledger import Ledger
 from workers.mandate import Mandate
@@ -80,6 +81,8 @@ class Joint:
         alarm = Alarm(place=self._place, config=self.config, keys=self.keys, connect=self.connect)
         self.stopped = lambda: self.cancelled() or (not self.committed and alarm.heard())
         transport = self.connect(self._place.name, self.stopped)
+        if self._passive:
+            transport = Renumbered(transport, self._parties)
         try:
             return self._compute(transport)
         except Exception as failed:
@@ -104,34 +107,42 @@ class Joint:
     def _in_session(self, transport: Transport, plan: Plan, kept: Kept) -> Answer:
         own = self.config
         keys = handshake.handshake(
-            party=own.party,
+            party=self._number(own.party),
             transport=transport,
             identity=handshake.Identity(private=self.keys.sign, public=self._signers),
             terms=self._terms(plan),
             ledger=_head(self.ledger.head()),
-            seen={p: _head(head) for p, head in self.ledger.peers().items() if p != own.party},
+            seen={
+                self._number(p): _head(head)
+                for p, head in self.ledger.peers().items()
+                if p in self._parties and p != own.party
+            },
             stored=lambda component, agreed: self._stored(component) + kept.digests(component, agreed),
             timeout=own.round_timeout,
             join_timeout=own.join_timeout,
             offered=kept.offered,
-            drivers=own.drivers,
+            drivers=1 if self._passive else own.drivers,
             contains=lambda head: self.ledger.contains(head.length, head.digest.hex()),
         )
         self.session_id = keys.session_id
         self.watch.channel = keys.channel
         self.watch.passed("handshake")
         for peer, head in keys.heads.items():
-            self.ledger.see_peer(peer, head.length, head.digest.hex())
+            self.ledger.see_peer(self._parties[peer], head.length, head.digest.hex())
         session = Session(
-            party=own.party,
-            n=PARTIES,
+            party=self._number(own.party),
+            n=self.mandate.order.n,
             channel=keys.channel,
             prss_keys=keys.prss_keys,
             vouch_keys=keys.vouch_keys,
             session_id=keys.session_id,
             block=keys.block,
         )
-        total = self._total(session, plan, kept.tables(keys.views), keys)
+        # What three parties make is passively secure only: they read no ring views and keep none.
+        views: Sequence[execute.RingViews] = (
+            [execute.NoViews() for _ in plan.datasets] if self._passive else kept.tables(keys.views)
+        )
+        total = self._total(session, plan, views, keys)
         self.watch.passed("rounds")
         purpose = _purpose(plan)
         words = release.reveal(session, keys.channel, total, purpose, self._release_terms(plan, purpose))
@@ -141,10 +152,10 @@ class Joint:
         )
 
     def _total(
-        self, session: Session, plan: Plan, views: Sequence[TableViews], keys: handshake.Established
+        self, session: Session, plan: Plan, views: Sequence[execute.RingViews], keys: handshake.Established
     ) -> Share:
         """What is to be revealed, computed by as many drivers as all parties have and the rows need."""
-        tables = execute.tables(plan, self.store.columns, views)
+        tables = execute.tables(plan, self._columns, views)
         self.watch.passed("read")
         work = cost.spread(plan, [own.held for own in views], keys.drivers)
         if len(work) == 1:
@@ -170,18 +181,43 @@ class Joint:
     @property
     def _place(self) -> Place:
         """The name of the lists that carry the session: an attempt has its own, and it serves once."""
-        return Place(**self.mandate.place, order_hash=self.mandate.order_hash)
+        order = self.mandate.order
+        return Place(**self.mandate.place, order_hash=self.mandate.order_hash, missing=order.missing)
+
+    @property
+    def _parties(self) -> tuple[int, ...]:
+        """Who takes part: number k inside the session is party `_parties[k]`."""
+        return self.mandate.order.parties
+
+    @property
+    def _passive(self) -> bool:
+        return self.mandate.order.missing is not None
+
+    def _number(self, party: int) -> int:
+        return self._parties.index(party)
 
     @property
     def _signers(self) -> dict[int, bytes]:
-        return {peer.party: bytes.fromhex(peer.sign) for peer in self.config.peers}
+        return {self._number(p): bytes.fromhex(self.config.peers[p].sign) for p in self._parties}
+
+    def _columns(self, dataset: str, names: Sequence[str]) -> dict[str, Words]:
+        """Stored components as those of this session: folded when one party is missing, and then never stored."""
+        stored, missing = self.store.columns(dataset, names), self.mandate.order.missing
+        if missing is None:
+            return stored
+        return {
+            name: without(xor_share(self.config.party, PARTIES, planes), missing).components
+            for name, planes in stored.items()
+        }
 
     def _stored(self, component: int) -> bytes:
-        """The bundles' part of H_c: everything stored under the component that this session reads."""
-        names = execute.read_columns(self.mandate.plan)
+        """The bundles' part of H_c: all that is stored under the component that this session reads, or folds into it."""
+        names, order = execute.read_columns(self.mandate.plan), self.mandate.order
+        folded = [order.missing] if order.missing is not None and component == 0 else []
         return b"".join(
-            self.store.component_digests(dataset.id, names, component)
+            self.store.component_digests(dataset.id, names, c)
             for dataset in self.mandate.plan.datasets
+            for c in (self._parties[component], *folded)
         )
 
     def _terms(self, plan: Plan) -> handshake.Terms:
@@ -196,6 +232,7 @@ class Joint:
             layout=canonical(layout),
             code_version=code_version(),
             constants=bytes.fromhex(digest([[str(t) for t in sample] for sample in constants])),
+            missing=self.mandate.order.missing,
         )
 
     # -- budget, READY, opening ----------------------------------------------------------------------------
@@ -208,7 +245,9 @@ class Joint:
             commit=self._spend,
             opening=self._opening,
             sign=self.keys.sign.sign,
-            verify=self._signed_by,
+            verify=lambda number, message, signature: self._signed_by(
+                self._parties[number], message, signature
+            ),
             # Not less: a peer can hold an honest party back by a round's time-out before it comes to its READY.
             timeout=self.config.round_timeout,
         )
@@ -259,7 +298,7 @@ class Joint:
         spent = self.ledger.spent(**place)
         message = release.abandon_message(self.session_id)
         transport = self.connect(f"{self._place.name}-abandon", never)
-        peers = others(self.config)
+        peers = others(self.config, self.mandate.order.missing)
         signatures: dict[int, str] = {}
         try:
             for peer in peers:

@@ -2,19 +2,18 @@
 
 One SQLite file holds four things that must agree, so every change is one transaction synced to disk: the
 lines (hash-chained, never changed), what they add up to per dataset chain, the chain's versions (the newest
-alone answers, and none brings a fresh budget), and the attempts this party has accepted. A debit goes RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back
-from SPENT it comes only with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The
-heads of the peers' ledgers are kept too: a peer that shows an older ledger than before is refused.
+alone answers, and none brings a fresh budget), and the attempts this party has accepted. A debit goes
+RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back from SPENT it comes only
+with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The heads of the peers' ledgers
+are kept too: a peer that shows an older ledger than before is refused.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from analytics.query.model import digest
@@ -23,63 +22,13 @@ from workers.errors import (
     BudgetExhausted,
     LedgerDamaged,
     LedgerError,
-    LedgerUnusable,
     ModeFixed,
     PeerRolledBack,
     Superseded,
 )
+from workers.mismatches import Mismatches
 
 GENESIS = "0" * 64
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS lines (
-    number INTEGER PRIMARY KEY, time INTEGER NOT NULL,
-    event TEXT NOT NULL CHECK (event IN ('RESERVED', 'SPENT', 'RETURNED')),
-    dataset TEXT NOT NULL, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
-    mode TEXT NOT NULL CHECK (mode IN ('dp', 'exact')),
-    micro_epsilon INTEGER NOT NULL CHECK (micro_epsilon >= 0),
-    session TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER IF NOT EXISTS lines_never_change BEFORE UPDATE ON lines
-    BEGIN SELECT RAISE(ABORT, 'a line of the ledger is never changed'); END;
-CREATE TRIGGER IF NOT EXISTS lines_never_go BEFORE DELETE ON lines
-    BEGIN SELECT RAISE(ABORT, 'a line of the ledger is never removed'); END;
-CREATE TABLE IF NOT EXISTS chains (
-    dataset TEXT PRIMARY KEY, cap INTEGER NOT NULL,
-    mode TEXT CHECK (mode IN ('dp', 'exact')),               -- NULL until an order ran
-    held INTEGER NOT NULL DEFAULT 0 CHECK (held BETWEEN 0 AND cap)  -- reserved and spent
-) STRICT;
-CREATE TABLE IF NOT EXISTS versions (
-    chain TEXT NOT NULL, version INTEGER NOT NULL CHECK (version >= 1), dataset TEXT NOT NULL UNIQUE,
-    manifest_hash TEXT NOT NULL, previous TEXT NOT NULL, provider_key TEXT NOT NULL, cap INTEGER NOT NULL,
-    used INTEGER NOT NULL,                                   -- an order on it was accepted
-    PRIMARY KEY (chain, version)
-) STRICT;
-CREATE TRIGGER IF NOT EXISTS versions_never_go BEFORE DELETE ON versions
-    BEGIN SELECT RAISE(ABORT, 'a version of a chain is never forgotten'); END;
-CREATE TRIGGER IF NOT EXISTS versions_stay_once_used BEFORE UPDATE ON versions
-    WHEN old.used AND (new.used, new.dataset, new.manifest_hash, new.cap)
-        IS NOT (old.used, old.dataset, old.manifest_hash, old.cap)
-    BEGIN SELECT RAISE(ABORT, 'a version that was asked about is never replaced'); END;
-CREATE TABLE IF NOT EXISTS debits (
-    dataset TEXT NOT NULL REFERENCES chains, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
-    mode TEXT NOT NULL, micro_epsilon INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('RESERVED', 'SPENT', 'RETURNED')),
-    PRIMARY KEY (nonce, attempt, dataset)
-) STRICT;
-CREATE TABLE IF NOT EXISTS attempts (
-    nonce TEXT NOT NULL, attempt INTEGER NOT NULL CHECK (attempt >= 1),
-    query TEXT NOT NULL, order_hash TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('OPEN', 'CLOSED')), outcome TEXT NOT NULL,
-    session TEXT NOT NULL, opened INTEGER NOT NULL, abandoned INTEGER NOT NULL,
-    answer TEXT NOT NULL, posted INTEGER NOT NULL,           -- the last report, and whether the portal took it
-    PRIMARY KEY (nonce, attempt),
-    CHECK (NOT (opened AND abandoned))  -- who signs ABANDON has not opened and never will
-) STRICT;
-CREATE TABLE IF NOT EXISTS peers (
-    party INTEGER PRIMARY KEY, length INTEGER NOT NULL, head TEXT NOT NULL
-) STRICT;
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,19 +73,8 @@ class Balance:
     mode: str | None
 
 
-class Ledger:
+class Ledger(Mismatches):
     """The ledger in one SQLite file. Safe for several threads and processes: no connection is kept."""
-
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        """Opened `readonly`, the file is looked at and never changed, also while the party runs."""
-        self._path = path
-        self._uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-        if readonly:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._connection() as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
 
     # -- one attempt ---------------------------------------------------------------------------------------
 
@@ -149,8 +87,9 @@ class Ledger:
         order_hash: str,
         mode: str,
         charges: Sequence[Charge],
+        missing: int | None = None,
     ) -> None:
-        """Accept an attempt and reserve its charges, all or nothing.
+        """Accept an attempt and reserve its charges, all or nothing. `missing` is the party that is not there.
 
         Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
                 Superseded: a dataset is not the newest version of its chain here;
@@ -158,6 +97,8 @@ class Ledger:
         """
         with self._transaction() as db:
             self._accept(db, nonce, attempt, query, order_hash)
+            if missing is not None:
+                db.execute("INSERT INTO missed VALUES (?, ?, ?)", (missing, nonce, attempt))
             for charge in charges:
                 self._hold(db, charge, mode)
                 row = (charge.account, nonce, attempt, mode, charge.micro_epsilon)
@@ -307,6 +248,12 @@ class Ledger:
                 db.execute(f"INSERT INTO versions VALUES ({', '.join('?' * len(row))})", row)
             return True
 
+    def datasets_of(self, chains: Sequence[str]) -> set[str]:
+        """Every version of some chains that this party took, and the first ones, which name the chains."""
+        with self._connection() as db:
+            rows = db.execute("SELECT dataset, chain FROM versions").fetchall()
+        return {*chains, *(row[0] for row in rows if row[1] in chains)}
+
     # -- what others may ask -------------------------------------------------------------------------------
 
     def head(self) -> tuple[int, str]:
@@ -371,6 +318,99 @@ class Ledger:
             rows = db.execute("SELECT party, length, head FROM peers ORDER BY party")
             return {party: (length, head) for party, length, head in rows}
 
+    # -- parties that were not there -----------------------------------------------------------------------
+
+    def meet(self, signs: Mapping[int, str]) -> None:
+        """Notice a party with another key than before: a new one, which has missed every debit of this ledger.
+
+        The head that was remembered of the old one says nothing about the new one's ledger.
+        """
+        with self._transaction() as db:
+            known = dict(db.execute("SELECT party, sign FROM pins").fetchall())
+            for party, sign in signs.items():
+                if known.get(party, sign) != sign:
+                    db.execute("DELETE FROM peers WHERE party = ?", (party,))
+                    db.execute(
+                        "INSERT OR IGNORE INTO missed"
+                        " SELECT DISTINCT ?, nonce, attempt FROM debits WHERE state = 'SPENT'",
+                        (party,),
+                    )
+                if known.get(party) != sign:
+                    db.execute(
+                        "INSERT INTO pins VALUES (?, ?) ON CONFLICT (party) DO UPDATE SET sign = excluded.sign",
+                        (party, sign),
+                    )
+
+    def missed_by(self, party: int, chains: Sequence[str]) -> set[tuple[str, int]]:
+        """(order hash, attempt) of each opened debit of one of the chains while the party was not there."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT DISTINCT a.order_hash, a.attempt, d.dataset FROM missed m"
+                " JOIN debits d USING (nonce, attempt) JOIN attempts a USING (nonce, attempt)"
+                # What was spent and never opened was opened by nobody honest, or another party demands it.
+                " WHERE m.party = ? AND d.state = 'SPENT' AND a.opened",
+                (party,),
+            )
+            return {(row[0], row[1]) for row in rows if row[2] in chains}
+
+    def spent_on(self, chain: str) -> list[tuple[str, int]]:
+        """(order hash, attempt) of every debit SPENT of a chain: what `take-over` signs to hold."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT a.order_hash, a.attempt FROM debits d JOIN attempts a USING (nonce, attempt)"
+                " WHERE d.dataset = ? AND d.state = 'SPENT' ORDER BY a.order_hash, a.attempt",
+                (chain,),
+            )
+            return [(row[0], row[1]) for row in rows]
+
+    def take_over(
+        self,
+        *,
+        nonce: str,
+        attempt: int,
+        query: str,
+        order_hash: str,
+        mode: str,
+        charges: Sequence[Charge],
+    ) -> bool:
+        """Enter the debits of an attempt that others spent without this party; False if all are known here.
+
+        An attempt that this party took part in keeps its own word on it.
+        What no longer fits under a cap is entered up to the cap: the chain is exhausted either way.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, 'CLOSED', 'taken_over', '', 0, 0, '', 1)",
+                (nonce, attempt, query, order_hash),
+            )
+            if self._attempt(db, nonce, attempt)["outcome"] != "taken_over":
+                return False
+            known = {debit["dataset"] for debit in self._debits(db, nonce, attempt)}
+            charges = [charge for charge in charges if charge.account not in known]
+            for charge in charges:
+                chain = charge.account
+                db.execute(
+                    "UPDATE versions SET used = 1 WHERE chain = ? AND dataset = ?", (chain, charge.dataset)
+                )
+                db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (chain, charge.cap))
+                cap, held, fixed = db.execute(
+                    "SELECT cap, held, mode FROM chains WHERE dataset = ?", (chain,)
+                ).fetchone()
+                if fixed not in (None, mode):
+                    raise ModeFixed(fixed=fixed)
+                micro = min(charge.micro_epsilon, cap - held)
+                db.execute(
+                    "UPDATE chains SET held = held + ?, mode = ? WHERE dataset = ?",
+                    (micro, mode, chain),
+                )
+                row = (chain, nonce, attempt, mode, micro)
+                db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'SPENT')", row)
+                self._append(db, "RESERVED", *row)
+                self._append(db, "SPENT", *row)
+            return bool(charges)
+
+    # -- the whole of it -----------------------------------------------------------------------------------
+
     def verify(self) -> tuple[int, str]:
         """Follow the chain from its first line, add everything up again, and return the head.
 
@@ -401,28 +441,6 @@ class Ledger:
             return number, head
 
     # -- inside --------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self._uri, uri=True, timeout=30, isolation_level=None)) as db:
-                db.row_factory = sqlite3.Row
-                db.execute("PRAGMA synchronous=FULL")
-                db.execute("PRAGMA foreign_keys=ON")
-                yield db
-        except sqlite3.Error as wrong:
-            raise LedgerUnusable(f"the ledger cannot be used: {wrong}") from None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")  # the writer's lock first: what is read stays true until COMMIT
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
 
     @staticmethod
     def _accept(db: sqlite3.Connection, nonce: str, attempt: int, query: str, order_hash: str) -> None:

@@ -10,9 +10,17 @@
     too_many_attempts     the attempt is one of those the order allows
     not_yet_valid, order_expired         by this party's clock, a minute's slack
     superseded            every dataset is the newest version of its chain that this party took
+    not_taking_part       an order among three is not for the party that it does without
+    three_party_off       orders among three only where this party's own configuration says so
     unknown_dataset       every dataset is stored here
     other_manifest        ... with the manifest hash and version that the order names
-    party_set, portal_key                each manifest names the pinned parties and the pinned portal
+    party_set, portal_key                each manifest, with the provider's later party sets, names the pinned
+                          parties; and the pinned portal
+    consent_missing, consent_signature, consent_mismatch, consent_expired
+                          each provider consents to this very order among three (codes of `analytics.query.consent`)
+    mismatch_seen         an order among three, although an attempt at it or on any version of a dataset of it
+                          ended with a mismatch here, and this party's operator has not cleared that
+    ledger_behind         a party that missed debits of these chains has said that it took them over
     program_rejected      the text compiles here
     plan_hash             ... to the plan that was approved
     terms_differ          minimum cohort and epsilon of the order are the plan's
@@ -32,6 +40,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analytics.query import approval, policy
+from analytics.query.consent import ConsentRejected, check_consents
 from analytics.query.errors import PolicyRefused, QueryError
 from analytics.query.model import Plan
 from analytics.query.order import CLOCK_SLACK, Approval, Order, OrderDataset, OrderRejected
@@ -89,11 +98,15 @@ def examine(
     check_query(order, query)
     check_attempt(order, attempt)
     check_time(order, yes, now)
+    check_three_party(order, config)
     for dataset in order.datasets:
         check_newest(dataset, ledger)
     manifests = [check_dataset(dataset, store) for dataset in order.datasets]
     for manifest in manifests:
-        check_world(manifest, config)
+        check_world(manifest, config, _of(envelope, "party_sets").get(manifest.dataset))
+    check_consent(order, manifests, envelope, now)
+    check_no_mismatch(order, manifests, ledger)
+    check_caught_up(order, manifests, envelope, config, ledger)
     facts = tuple(facts_of(m, store) for m in manifests)
     plan = check_program(order, facts)
     check_plan_hash(order, plan)
@@ -153,6 +166,12 @@ def check_time(order: Order, yes: Approval, now: int) -> None:
     _must(now <= order.expires + CLOCK_SLACK, "order_expired", "the order has expired")
 
 
+def check_three_party(order: Order, config: Config) -> None:
+    _must(config.party in order.parties, "not_taking_part", "the order is one among the three other parties")
+    _must(order.missing is None or config.three_party, "three_party_off",
+          "this party takes no orders among three parties: set three_party in party.json to allow them")  # fmt: skip
+
+
 def check_newest(dataset: OrderDataset, ledger: Ledger) -> None:
     newest = ledger.superseding(dataset.id)
     if newest is not None:
@@ -172,11 +191,63 @@ def check_dataset(dataset: OrderDataset, store: Store) -> Manifest:
     return manifest
 
 
-def check_world(manifest: Manifest, config: Config) -> None:
+def check_world(manifest: Manifest, config: Config, party_sets: Any = None) -> None:
     try:
-        manifest.check_world(config)
+        manifest.check_world(config, party_sets)
     except BundleRejected as wrong:
         raise Refused(wrong.code, str(wrong)) from None
+
+
+def check_consent(order: Order, manifests: Sequence[Manifest], envelope: Mapping[str, Any], now: int) -> None:
+    """Three parties are passively secure only: each provider has said yes to this order, and still does."""
+    if order.missing is None:
+        return
+    keys = {manifest.dataset: str(manifest.public["provider_key"]) for manifest in manifests}
+    try:
+        check_consents(envelope.get("consents"), order, keys, now)
+    except ConsentRejected as wrong:
+        raise Refused(wrong.code, str(wrong)) from None
+
+
+def check_no_mismatch(order: Order, manifests: Sequence[Manifest], ledger: Ledger) -> None:
+    """Who cheats among four must not gain the weaker three by being caught."""
+    if order.missing is None:
+        return
+    seen = ledger.mismatches(order.hash, ledger.datasets_of([manifest.chain for manifest in manifests]))
+    _must(not seen, "mismatch_seen",
+          f"an attempt on dataset {', '.join(seen)} ended with a mismatch here: find out why, then run"
+          " python -m workers clear-mismatch")  # fmt: skip
+
+
+def check_caught_up(
+    order: Order, manifests: Sequence[Manifest], envelope: Mapping[str, Any], config: Config, ledger: Ledger
+) -> None:
+    """No party takes part whose ledger lacks debits of these chains that were spent here without it."""
+    chains = [manifest.chain for manifest in manifests]
+    for party in order.parties:
+        behind = ledger.missed_by(party, chains) if party != config.party else set()
+        _must(not behind or behind <= _taken_over(envelope, party, config), "ledger_behind",
+              f"party {party} has not taken over debits that it missed: its operator runs"
+              " python -m workers take-over")  # fmt: skip
+
+
+def _taken_over(envelope: Mapping[str, Any], party: int, config: Config) -> set[tuple[str, int]]:
+    """(order hash, attempt) of each debit that a party has signed to hold."""
+    said: set[tuple[str, int]] = set()
+    for entry in envelope.get("taken_over") or ():
+        try:
+            report = entry["report"]
+            if (report["type"], report["party"]) == ("fourfold/1/taken-over", party):
+                approval.verify(report, entry["signature"], config.peers[party].sign)
+                said |= {(str(order_hash), int(attempt)) for order_hash, attempt in report["debits"]}
+        except (approval.BadSignature, KeyError, TypeError, ValueError):
+            continue  # a word that is none counts for nothing
+    return said
+
+
+def _of(envelope: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = envelope.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def facts_of(manifest: Manifest, store: Store) -> DatasetFacts:
@@ -238,7 +309,7 @@ def reserve(order: Order, attempt: int, manifests: Sequence[Manifest], ledger: L
     try:
         ledger.reserve(
             nonce=order.nonce, attempt=attempt, query=order.query, order_hash=order.hash,
-            mode=order.mode, charges=charges,
+            mode=order.mode, charges=charges, missing=order.missing,
         )  # fmt: skip
     except LedgerError as wrong:
         raise Refused(wrong.code, str(wrong)) from None

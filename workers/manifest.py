@@ -15,6 +15,7 @@ from datetime import date
 from typing import Any
 
 from analytics.query import approval
+from analytics.query.consent import ConsentRejected, current_set
 from analytics.query.model import digest
 from workers.config import PARTIES, Config
 from workers.errors import BundleRejected
@@ -115,13 +116,17 @@ class Manifest:
     def hash(self) -> str:
         return digest(self.public)
 
-    def check_world(self, config: Config) -> None:
-        """The manifest trusts whom this party trusts.
+    def check_world(self, config: Config, party_sets: Any = None) -> None:
+        """The manifest, after the party sets that its provider signed since, trusts whom this party trusts.
 
         Raises  BundleRejected: party_set if a party's key is not the pinned one, portal_key.
         """
         pinned = [{"party": p.party, "seal": p.seal, "sign": p.sign} for p in config.peers]
-        if self.public["party_set"] != pinned:
+        try:
+            named, _ = current_set(self.public, party_sets)
+        except ConsentRejected as wrong:
+            raise BundleRejected("party_set", str(wrong)) from None
+        if named != pinned:
             raise BundleRejected("party_set", "the manifest names other keys than this party has pinned")
         if self.portal_sign != config.portal_sign:
             raise BundleRejected("portal_key", "the manifest names another portal than this party has pinned")

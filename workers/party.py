@@ -87,6 +87,7 @@ class Party:
 
     def _examine(self, envelope: dict[str, Any], query: str, attempt: int) -> Mandate:
         try:
+            self.ledger.meet({peer.party: peer.sign for peer in self.config.peers})
             return examine(
                 envelope,
                 query=query,
@@ -117,7 +118,9 @@ class Party:
             order = check_order(envelope)
         except (Refused, KeyError, TypeError):
             return
-        place = Place(nonce=order.nonce, attempt=attempt, order_hash=order.hash)
+        if self.config.party not in order.parties:
+            return  # nobody waits for a party that the order does without
+        place = Place(nonce=order.nonce, attempt=attempt, order_hash=order.hash, missing=order.missing)
         give_up(place, self.config, self.keys, self.connect)
 
     def _attempt(self, mandate: Mandate) -> str:
@@ -144,6 +147,8 @@ class Party:
             joint.drop()
             metrics.count(self.config, code, joint.watch)
             try:
+                if code == "mismatch":
+                    self.ledger.note_mismatch(mandate.order_hash, [dataset.id for dataset in order.datasets])
                 self._abort(mandate, code)
                 self._abandon(joint)
             except LedgerError as wrong:  # the attempt stays open: the next that can closes and reports it
@@ -167,6 +172,7 @@ class Party:
             session=answer.session,
             integers=answer.integers,
             rounds=answer.rounds,
+            missing=mandate.order.missing,
         )
         kept = json.dumps({"report": said, "beside": {"integers": answer.integers}})
         self.ledger.close(**mandate.place, outcome="answered", answer=kept)

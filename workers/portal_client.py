@@ -89,6 +89,21 @@ class Portal:
         """The envelope of an approved query: order, approval, their signatures, attempt."""
         return self._object(f"/api/parties/{self._party}/orders/{query}/")
 
+    def owed(self, dataset_id: str) -> list[dict[str, Any]]:
+        """The debits of a dataset that others signed to have spent; each is checked by its signatures."""
+        found = self._object(f"/api/parties/{self._party}/datasets/{dataset_id}/owed/").get("debits")
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+    def provide(self, dataset_id: str, epoch: int, number: int, chunks: int, sealed: bytes) -> None:
+        """Post one sealed chunk for the new party of a dataset."""
+        place = f"/api/parties/{self._party}/datasets/{dataset_id}/provisions"
+        self._request("PUT", f"{place}/{epoch}/{chunks}/{number}/", content=sealed)
+
+    def provided(self, dataset_id: str, epoch: int, sender: int, number: int) -> bytes:
+        """One sealed chunk that another party posted for this one, the new party of a dataset."""
+        place = f"/api/parties/{self._party}/datasets/{dataset_id}/provided"
+        return self._request("GET", f"{place}/{epoch}/{sender}/{number}/", limit=LARGEST_CHUNK)
+
     def report(self, report: dict[str, Any], **beside: Any) -> None:
         """Sign a report and post it; `beside` travels with it outside the signed object.
 

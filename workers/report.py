@@ -1,4 +1,4 @@
-"""What a party says to the portal, word for word: eight kinds of signed report, integers and names only.
+"""What a party says to the portal, word for word: nine kinds of signed report, integers and names only.
 
 No report carries a hash of shares, tags or messages, nor a detail of a failure beyond one public code.
 """
@@ -49,8 +49,9 @@ def result(
     session: str,
     integers: Sequence[Sequence[int]],
     rounds: int,
+    missing: int | None = None,
 ) -> dict[str, Any]:
-    """The released integers, by their digest; they travel beside the report."""
+    """The released integers, by their digest; they travel beside the report. `missing`: three parties made them."""
     return _report(
         "result",
         party,
@@ -61,7 +62,13 @@ def result(
         session=session,
         result_hash=digest({"type": "fourfold/1/integers", "integers": [list(part) for part in integers]}),
         rounds=rounds,
+        missing=missing,
     )
+
+
+def taken_over(party: int, dataset: str, debits: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Every debit of the dataset that this party's ledger holds as spent: (order hash, attempt)."""
+    return _report("taken-over", party, dataset=dataset, debits=[list(debit) for debit in debits])
 
 
 def heartbeat(

@@ -15,10 +15,11 @@ from contextlib import AbstractContextManager, contextmanager
 from celery import current_task, group
 
 from analytics import logs
+from mpcnode.errors import StoreError
 from mpcnode.store import Store
-from workers import config, ingest, keys
+from workers import config, ingest, keys, provision
 from workers.app import HELPERS, app
-from workers.errors import PortalUnreachable
+from workers.errors import BundleRejected, PortalUnreachable
 from workers.ledger import Ledger
 from workers.lists import Lists
 from workers.party import Party
@@ -77,6 +78,21 @@ def take(dataset: str) -> None:
             )
         except PortalUnreachable as gone:
             log.warning("party %d: dataset %s waits: %s", mine.config.party, dataset, gone)
+
+
+@app.task(name="workers.provision")  # type: ignore[untyped-decorator]
+def provide(dataset: str) -> None:
+    """Hand a new party its share of a dataset."""
+    if not _matches(_DATASET, dataset):
+        log.warning("a provision task is no hint of ours")
+        return
+    with _named(dataset=dataset), party() as mine:
+        try:
+            provision.provide(
+                dataset, config=mine.config, keys=mine.keys, store=mine.store, portal=mine.portal
+            )
+        except (PortalUnreachable, BundleRejected, StoreError) as wrong:
+            log.warning("party %d: dataset %s not provided: %s", mine.config.party, dataset, wrong)
 
 
 def _named(**ids: str | int) -> AbstractContextManager[None]:

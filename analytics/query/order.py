@@ -3,6 +3,7 @@
 The order names the query, the text, the plan's hash, the datasets by manifest, the epsilon and how often it
 may be tried; the approval is a signed yes to exactly that digest. Both are public and canonical, so that one
 changed byte (an epsilon raised, a cohort lowered, another dataset version) is another order without approval.
+`missing` is the party that a passive run among three does without; None is four parties, actively secure.
 What a party adds (nonce unseen, own floors, own ledger, own compile) is not here.
 """
 
@@ -20,6 +21,7 @@ ORDER_TYPE = "fourfold/1/order"
 APPROVAL_TYPE = "fourfold/1/approval"
 MODES = ("dp", "exact")
 MOST_ATTEMPTS = 10
+PARTIES = 4
 CLOCK_SLACK = 60  # seconds between honest clocks
 LONGEST_PROGRAM = 64 * 1024  # bytes of UTF-8
 
@@ -69,6 +71,7 @@ class Order:
     analyst: str
     not_before: int
     expires: int
+    missing: int | None = None
 
     def __post_init__(self) -> None:
         _must(_matches(_UUID, self.query), "query: a lower-case uuid is needed")
@@ -91,6 +94,10 @@ class Order:
         _must(isinstance(self.analyst, str) and 0 < len(self.analyst) <= 256, "analyst: 1 to 256 characters")
         _must(_whole(self.not_before, 0) and _whole(self.expires, 0), "not_before, expires: unix seconds")
         _must(self.not_before < self.expires, "expires: must come after not_before")
+        _must(
+            self.missing is None or (_whole(self.missing, 0) and self.missing < PARTIES),
+            "missing: a party from 0 to 3, or null",
+        )
 
     @classmethod
     def parse(cls, obj: Any) -> Order:
@@ -112,6 +119,16 @@ class Order:
     @property
     def hash(self) -> str:
         return digest(self.public())
+
+    @property
+    def n(self) -> int:
+        """How many parties compute."""
+        return PARTIES - (self.missing is not None)
+
+    @property
+    def parties(self) -> tuple[int, ...]:
+        """Who computes, ascending."""
+        return tuple(p for p in range(PARTIES) if p != self.missing)
 
     @property
     def worst_charge(self) -> int:

@@ -31,9 +31,11 @@ class BrokerDown(Exception):
 class Sender(Protocol):
     """What the dispatcher needs of the outside; the tests have one that only records."""
 
-    def run(self, query: str, attempt: int) -> None: ...
+    def run(self, query: str, attempt: int, missing: int | None = None) -> None: ...
 
     def ingest(self, dataset: str, party: int) -> None: ...
+
+    def provision(self, dataset: str, party: int) -> None: ...
 
     def cancel(self, query: str, attempt: int) -> None: ...
 
@@ -41,9 +43,9 @@ class Sender(Protocol):
 class CelerySender:
     """Sends through Celery to each party's own key prefix."""
 
-    def run(self, query: str, attempt: int) -> None:
-        """Tell all parties to run an attempt. Raises BrokerDown."""
-        for party in range(PARTIES):
+    def run(self, query: str, attempt: int, missing: int | None = None) -> None:
+        """Tell all parties, but one that is missing, to run an attempt. Raises BrokerDown."""
+        for party in (p for p in range(PARTIES) if p != missing):
             _send(
                 party,
                 "workers.run",
@@ -54,6 +56,10 @@ class CelerySender:
     def ingest(self, dataset: str, party: int) -> None:
         """Tell a party to open its bundle. Raises BrokerDown."""
         _send(party, "workers.ingest", {"dataset": dataset})
+
+    def provision(self, dataset: str, party: int) -> None:
+        """Tell a party to hand the new party of a dataset its share. Raises BrokerDown."""
+        _send(party, "workers.provision", {"dataset": dataset})
 
     def cancel(self, query: str, attempt: int) -> None:
         """Call off the attempt and those before it: waiting parties look for this key. Raises BrokerDown."""

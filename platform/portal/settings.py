@@ -85,6 +85,7 @@ INSTALLED_APPS = [
     "portal.registry",
     "portal.queries",
     "portal.budgets",
+    "portal.absence",
     "portal.audit",
     "portal.operations",
     "portal.webhooks",

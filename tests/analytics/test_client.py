@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import analytics.__main__ as command
 from analytics import check, render
-from analytics.check import agreed
+from analytics.check import agreed, security
 from analytics.client import (
     Aborted,
     Client,
@@ -289,6 +289,31 @@ def test_an_answer_from_the_store_is_signed_for_the_query_that_ran():
     assert agreed(body, PARTIES) == [0, 1, 2]
 
 
+def passive(*parties, missing=2, **changes):
+    """An answer among three, signed as such."""
+    body = result(*parties, missing=missing, security="three-party, passive")
+    body["signatures"] = [signed(p, body["integers"], missing=missing, **changes) for p in parties]
+    return body
+
+
+def test_an_answer_among_three_needs_all_three_and_says_so():
+    assert agreed(passive(0, 1, 3), PARTIES) == [0, 1, 3]
+    assert security(passive(0, 1, 3)) == "three-party, passive: party 2 was missing"
+    assert security(result(0, 1, 2, 3)) == ""
+    with pytest.raises(Unverified, match="2 equal signatures"):
+        agreed(passive(0, 1), PARTIES)
+
+
+def test_a_portal_that_hides_or_invents_that_a_party_was_missing_is_refused():
+    hidden = passive(0, 1, 3) | {"missing": None, "security": "four-party, active"}
+    with pytest.raises(Unverified, match="three parties computed, without party 2"):
+        agreed(hidden, PARTIES)
+    with pytest.raises(Unverified, match="four parties computed"):
+        agreed(result(0, 1, 3) | {"missing": 2}, PARTIES)
+    with pytest.raises(Unverified, match="said to be missing"):
+        agreed(passive(0, 1, 2), PARTIES)
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run a command line against a Portal; returns exit code, stdout, stderr."""
@@ -368,6 +393,22 @@ def test_ask_with_party_keys_prints_only_what_three_signed_and_follows_from_it(r
     code, out, err = run(asked((200, result(0, 1))), *options)
     assert (code, out) == (1, "")
     assert "2 equal signatures" in err
+
+
+def test_verify_and_the_printed_answer_say_that_a_party_was_missing(run, tmp_path):
+    keys, saved = tmp_path / "parties.json", tmp_path / "result.json"
+    keys.write_text(json.dumps(PARTIES))
+    saved.write_text(json.dumps(passive(0, 1, 3)))
+    _, out, _ = run(None, "verify", str(saved), "--parties", str(keys))
+    assert out.strip().endswith("(three-party, passive: party 2 was missing)")
+    assert render.answer(passive(0, 1, 3)).startswith("three-party, passive: party 2 was missing\n")
+    assert "passive" not in render.answer(result(0, 1, 2))
+
+
+def test_preview_says_when_an_order_now_would_be_passive(run):
+    body = {"plan": {"epsilon": "1"}, "missing": 2, "security": "three-party, passive"}
+    _, _, err = run(Portal((200, body)), "preview", *ASK[1:], "count()")
+    assert "party 2 is lost" in err and "three-party, passive" in err
 
 
 def test_verify_needs_no_portal(run, tmp_path):

@@ -6,6 +6,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
+from portal.absence.models import Consent, LostParty
 from portal.accounts.models import Role, User
 from portal.audit.models import Event
 from portal.budgets.models import Account, Line
@@ -31,6 +32,7 @@ READ_ONLY = [
     PartyState,
     Pause,
 ]
+READ_ONLY += [LostParty, Consent]
 READ_ONLY += [Webhook, Delivery]  # which an operator may disable
 WAITING = "/admin/queries/waitingquery/"
 
@@ -174,6 +176,10 @@ def test_the_past_is_read_and_never_edited(name, model, crew):
     if model is WaitingQuery:
         query = factories.query()
     pauses.begin(by="operator")
+    LostParty.objects.create(party=2, reason="its disk burnt", declared_by="operator")
+    Consent.objects.create(
+        query=query, dataset=query.datasets.get(), body="{}", signature="", expires=1, by="p"
+    )
     client = logged_in(name)
     base = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     row = query if model is WaitingQuery else model.objects.first()

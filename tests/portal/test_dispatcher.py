@@ -324,7 +324,7 @@ def test_parties_are_told_of_an_uploaded_dataset_until_they_answer(sender, setti
 
 def test_a_quiet_tick_asks_the_database_little(sender, django_assert_max_num_queries):
     factories.dataset()
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         dispatcher.tick(sender)
 
 

@@ -41,8 +41,8 @@ def test_pages_hold_no_inline_script_or_style(path):
     assert "<script>" not in page and "style=" not in page and "<style" not in page
 
 
-# The signature or the password in the body is the authority: these take no session.
-SESSIONLESS = {"api:reports", "api:tokens"}
+# A party's signature or the password in the body is the authority: these take no session.
+SESSIONLESS = {"api:reports", "api:tokens", "api:provision"}
 UNSAFE = sorted((name, method) for name, method in TABLE if method != "get" and name not in SESSIONLESS)
 
 
@@ -51,7 +51,8 @@ def test_an_unsafe_request_of_a_session_needs_its_csrf_token(name, method):
     dataset = factories.dataset()
     query = factories.query(dataset)
     who = {"api:approve": "operator", "api:refuse": "operator", "api:datasets": "provider", "api:bundle": "provider",
-           "api:complete": "provider"}.get(name, "analyst")  # fmt: skip
+           "api:complete": "provider", "api:party-sets": "provider", "api:consent": "provider",
+           "api:lost": "operator", "api:returned": "operator"}.get(name, "analyst")  # fmt: skip
     client = Client(enforce_csrf_checks=True)
     client.force_login(factories.account(who))
     answer = getattr(client, method)(

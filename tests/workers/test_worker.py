@@ -259,7 +259,7 @@ def test_rows_are_spread_over_two_processes_of_each_party(stage):
         before = len(world.portal.said("result"))
         workers.send("workers.run", query=QUERY, attempt=1)
         until(lambda: len(world.portal.said("result")) == before + 4, "an answer")
-        return world.portal.reports[-1]["integers"]
+        return next(body["integers"] for body in reversed(world.portal.reports) if "integers" in body)
 
     workers.configure(ring_views_mb=0)  # with its column stored the table would be one block
     alone = ask(11)

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,9 @@ class FakePortal:
         self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str]] = []
         self.down = 0  # how many requests fail before the portal is back
+        self.sets: dict[str, list[dict[str, Any]]] = {}  # dataset: signed party sets
+        self.provisions: dict[tuple[str, int], dict[int, bytes]] = {}  # (dataset, sender): chunks
+        self.owed: dict[str, list[dict[str, Any]]] = {}
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -100,7 +103,17 @@ class FakePortal:
         match words[3:]:
             case ["datasets", dataset] if dataset in self.datasets:
                 served = self.datasets[dataset]
-                return httpx.Response(200, json={**served, "chunks": len(self.bundles[dataset, party])})
+                provided = {s: len(chunks) for (d, s), chunks in self.provisions.items() if d == dataset}
+                beside = {"party_sets": self.sets.get(dataset, []), "provided": provided}
+                chunks = len(self.bundles[dataset, party])
+                return httpx.Response(200, json={**served, **beside, "chunks": chunks})
+            case ["datasets", dataset, "provisions", _, _, number]:
+                self.provisions.setdefault((dataset, party), {})[int(number)] = request.content
+                return httpx.Response(200, json={})
+            case ["datasets", dataset, "provided", _, sender, number]:
+                return httpx.Response(200, content=self.provisions[dataset, int(sender)][int(number)])
+            case ["datasets", dataset, "owed"]:
+                return httpx.Response(200, json={"debits": self.owed.get(dataset, [])})
             case ["datasets", dataset, "bundles", number]:
                 return httpx.Response(200, content=self.bundles[dataset, party][int(number)])
             case ["orders", query] if query in self.envelopes:
@@ -135,10 +148,16 @@ class World:
         *,
         minimum_cohort: int = 11,
         exact: bool = True,
+        three_party: bool = False,
         portal_key: Ed25519PrivateKey | None = None,
         provider_key: Ed25519PrivateKey | None = None,
     ) -> None:
-        self.folder, self.settings = folder, {"minimum_cohort": minimum_cohort, "exact": exact}
+        self.folder = folder
+        self.settings = {
+            "minimum_cohort": minimum_cohort,
+            "exact": exact,
+            "three_party": three_party,
+        }
         self.portal_key = portal_key or Ed25519PrivateKey.generate()
         self.provider_key = provider_key or Ed25519PrivateKey.generate()
         self.portal_sign = approval.public_hex(self.portal_key)
@@ -155,6 +174,7 @@ class World:
                     "peers": self.peers,
                     "floors": {"minimum_cohort": minimum_cohort},
                     "exact": exact,
+                    "three_party": three_party,
                 },
                 folder=place,
                 redis_url="redis://nowhere",
@@ -335,6 +355,52 @@ class World:
             "datasets": [],
         }
 
+    def consents(self, order: Order, *, key: Ed25519PrivateKey | None = None, **changes: Any) -> list[Any]:
+        """The provider's consent for each dataset of an order; `changes` are names to write otherwise."""
+        signed = []
+        for dataset in order.datasets:
+            body = {
+                "type": "fourfold/1/consent",
+                "dataset": dataset.id,
+                "order_hash": order.hash,
+                "n": 3,
+                "missing": order.missing,
+                "expires": order.expires,
+                **changes,
+            }
+            signed.append({"consent": body, "signature": approval.sign(body, key or self.provider_key)})
+        return signed
+
+    def replace(self, number: int) -> Party:
+        """A new party with new keys and an empty folder, pinned by all; returns what the old one was."""
+        old = self.parties[number]
+        old.config.folder.rename(self.folder / f"lost{number}")
+        own = key_files.init(self.folder / f"p{number}")
+        self.peers = list(self.peers)
+        self.peers[number] = {"party": number, "seal": own.seal_hex, "sign": own.sign_hex}
+        for party in self.parties:
+            party.config = replace(party.config, peers=tuple(configs.Peer(**peer) for peer in self.peers))
+        store = Store(old.config.store, own.store, number)
+        config = self.parties[number].config
+        self.parties[number] = Party(config=config, keys=own, store=store, ledger=Ledger(config.database))
+        return old
+
+    def sign_set(self, dataset: str, /, *, key: Ed25519PrivateKey | None = None, **changes: Any) -> None:
+        """The provider's word on the parties that are pinned now; `changes` are names to write otherwise."""
+        manifest, before = self.datasets[dataset].manifest, self.portal.sets.setdefault(dataset, [])
+        held = before[-1]["set"]["new"] if before else manifest["party_set"]
+        body = {
+            "type": "fourfold/1/party-set",
+            "dataset": dataset,
+            "manifest_hash": digest(manifest),
+            "epoch": len(before) + 1,
+            "old": digest(held),
+            "new": self.peers,
+            "created": 1_700_000_000,
+            **changes,
+        }
+        before.append({"set": body, "signature": approval.sign(body, key or self.provider_key)})
+
     def give(self, dataset: provider_bundle.Dataset) -> str:
         """Store a dataset at all parties without the portal."""
         self.datasets[dataset.id] = dataset
@@ -351,7 +417,8 @@ class World:
         }
         for number, party in enumerate(self.parties):
             mine = {c: a for c, a in enumerate(whole) if c != number}
-            party.store.put(dataset.id, meta, schema.plane_names, mine)
+            salts = {str(c): dataset.salts[c].hex() for c in mine}
+            party.store.put(dataset.id, {**meta, "salts": salts}, schema.plane_names, mine)
         return dataset.id
 
 

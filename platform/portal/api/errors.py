@@ -12,7 +12,9 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler, set_rollback
 
+from analytics.query.consent import ConsentRejected
 from analytics.query.errors import CodebookRejected, PolicyRefused, ProgramRejected
+from portal.absence.lost import LostRefused, NotOperator
 from portal.budgets.actions import BudgetExhausted, decimal_text
 from portal.queries.actions import NotAllowed, ReasonNeeded
 from portal.queries.compiling import RequestRejected
@@ -36,9 +38,12 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ManifestRefused, 400),
     (ReportRefused, 400),
     (ReasonNeeded, 400),
+    (ConsentRejected, 400),
     (WebhookRefused, 400),
     (AddressRefused, 400),
     (NotAllowed, 403),
+    (NotOperator, 403),
+    (LostRefused, 409),
     (BudgetExhausted, 409),
     (IllegalMove, 409),
     (DatasetConflict, 409),

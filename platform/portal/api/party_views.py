@@ -12,6 +12,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.absence import consents, lost, replacement, takeover
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.authentication import PartyAuthentication
@@ -27,7 +28,7 @@ from portal.registry.models import PARTIES, Chunk, Dataset, DatasetState
 
 
 class Parties(APIView):
-    """The four parties' public keys and how they are, the portal's own key, and whether it pauses.
+    """The four parties' public keys and how they are, which is lost, the portal's own key, and if it pauses.
 
     What parties say of their stores (`health`) is shown to operators and auditors.
     """
@@ -42,6 +43,7 @@ class Parties(APIView):
             {
                 "parties": parties.listing(details=details),
                 "portal": portal_public(),
+                "lost": lost.current(),
                 "paused": pause and {"since": pause.since, "reason": pause.reason},
             }
         )
@@ -62,23 +64,25 @@ class Reports(APIView):
         return Response({"accepted": posted.accept(posted.read(party, request.data))})
 
 
-class _ForParty(APIView):
+class PartyView(APIView):
+    """Asked by a party, with its own signature."""
+
     authentication_classes = [PartyAuthentication]
     permission_classes = [IsThatParty]
     throttle_classes = []
 
 
-def _uploaded(pk: str) -> Dataset:
+def uploaded(pk: str) -> Dataset:
     """A dataset whose bundles are complete."""
     return get_object_or_404(Dataset.objects.exclude(state=DatasetState.UPLOADING), pk=pk)
 
 
-class PartyDataset(_ForParty):
+class PartyDataset(PartyView):
     """Manifest, signature, codebook and the number of chunks of this party's bundle."""
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Any, party: int, pk: str) -> Response:
-        dataset = _uploaded(pk)
+        dataset = uploaded(pk)
         return Response(
             {
                 "manifest": json.loads(dataset.manifest),
@@ -86,11 +90,15 @@ class PartyDataset(_ForParty):
                 "codebook": json.loads(dataset.codebook),
                 "state": dataset.state,
                 "chunks": dataset.chunks.filter(party=party).count(),
+                "party_sets": replacement.signed_sets(dataset),
+                "provided": {}
+                if (row := replacement.outstanding(dataset)) is None
+                else replacement.provided(row),
             }
         )
 
 
-class PartyChunk(_ForParty):
+class PartyChunk(PartyView):
     """One sealed chunk."""
 
     renderer_classes = [BytesRenderer, JSONRenderer]
@@ -98,12 +106,12 @@ class PartyChunk(_ForParty):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request: Any, party: int, pk: str, chunk: int) -> HttpResponse:
         found = get_object_or_404(
-            Chunk.objects.select_related("dataset"), dataset=_uploaded(pk), party=party, number=chunk
+            Chunk.objects.select_related("dataset"), dataset=uploaded(pk), party=party, number=chunk
         )
         return HttpResponse(bundles.read(found), content_type="application/octet-stream")
 
 
-class PartyOrder(_ForParty):
+class PartyOrder(PartyView):
     """The signed order and approval of a running query, and which attempt it is."""
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
@@ -124,4 +132,11 @@ class PartyOrder(_ForParty):
             }
             for d in query.datasets.order_by("pk")
         ]
-        return Response({**actions.signed_by_portal(query), "attempt": attempt.number, "datasets": datasets})
+        beside = {
+            "consents": consents.envelope(query),
+            "taken_over": takeover.envelope(query),
+            "party_sets": {d.pk: replacement.signed_sets(d) for d in query.datasets.order_by("pk")},
+        }
+        return Response(
+            {**actions.signed_by_portal(query), "attempt": attempt.number, "datasets": datasets, **beside}
+        )

@@ -15,6 +15,8 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics.query.consent import ACTIVE, PASSIVE
+from portal.absence import lost
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.errors import problem
@@ -77,6 +79,8 @@ class Preview(APIView):
             "plan": prepared.described(),
             "plan_hash": plan.hash,
             "stored": stored,
+            "missing": (missing := lost.current()),
+            "security": ACTIVE if missing is None else PASSIVE,
         }
 
 
@@ -102,7 +106,9 @@ class Queries(generics.ListAPIView):
 
     def get_queryset(self) -> Any:
         return (
-            visible_queries(self.request.user).select_related("analyst").prefetch_related("parts", "attempts")
+            visible_queries(self.request.user)
+            .select_related("analyst", "order")
+            .prefetch_related("parts", "attempts")
         )
 
     def get_serializer_class(self) -> Any:
@@ -128,7 +134,7 @@ class QueryDetail(generics.RetrieveAPIView):
     def get_queryset(self) -> Any:
         return (
             visible_queries(self.request.user)
-            .select_related("analyst")
+            .select_related("analyst", "order")
             .prefetch_related("parts", "attempts", "events")
         )
 
@@ -142,6 +148,7 @@ class _Decision(APIView, ABC):
     """Shared by approve, refuse, withdraw and cancel: find the query, act, show it."""
 
     permission_classes = [ByRole]
+    serializer_class: Any = serializers.ReasonSerializer
 
     @abstractmethod
     def act(self, query: Query, user: Any, reason: str) -> None:
@@ -150,9 +157,9 @@ class _Decision(APIView, ABC):
     @extend_schema(request=serializers.ReasonSerializer, responses=serializers.QueryDetailSerializer)
     def post(self, request: Any, pk: Any) -> Response:
         query = get_object_or_404(visible_queries(request.user), pk=pk)
-        serializer = serializers.ReasonSerializer(data=request.data if request.data is not None else {})
+        serializer = self.serializer_class(data=request.data if request.data is not None else {})
         serializer.is_valid(raise_exception=True)
-        self.act(query, request.user, serializer.validated_data["reason"])
+        self.act(query, request.user, **serializer.validated_data)
         query.refresh_from_db()
         return Response(serializers.QueryDetailSerializer(query).data)
 
@@ -161,9 +168,14 @@ class Approve(_Decision):
     """Yes: the budget is reserved, the order signed, the parties will compute."""
 
     roles = {"POST": frozenset({Role.OPERATOR})}
+    serializer_class = serializers.ApproveSerializer
 
-    def act(self, query: Query, user: Any, reason: str) -> None:
-        actions.approve(query=query, by=user, reason=reason)
+    @extend_schema(request=serializers.ApproveSerializer, responses=serializers.QueryDetailSerializer)
+    def post(self, request: Any, pk: Any) -> Response:
+        return super().post(request, pk)
+
+    def act(self, query: Query, user: Any, reason: str, missing: int | None = None) -> None:
+        actions.approve(query=query, by=user, reason=reason, missing=missing)
 
 
 class Refuse(_Decision):

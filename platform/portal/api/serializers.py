@@ -9,6 +9,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from analytics.query.consent import ACTIVE, PASSIVE
+from portal.absence.models import LostParty
+from portal.absence.replacement import signed_sets
 from portal.accounts.models import Role
 from portal.audit.models import Event
 from portal.budgets.actions import decimal_text
@@ -16,7 +19,7 @@ from portal.budgets.models import Account
 from portal.queries.compiling import LONGEST_PROGRAM
 from portal.queries.models import Mode, Query, QueryEvent
 from portal.registry import bundles
-from portal.registry.models import Dataset, Receipt
+from portal.registry.models import PARTIES, Dataset, Receipt
 from portal.webhooks.models import Delivery, Webhook
 from portal.webhooks.models import Event as WebhookEvent
 
@@ -66,6 +69,47 @@ class ReasonSerializer(serializers.Serializer):
     reason = serializers.CharField(max_length=4096, required=False, allow_blank=True, default="")
 
 
+class ApproveSerializer(ReasonSerializer):
+    """`missing` is the party declared lost that the order does without; absent or null, four parties compute."""
+
+    missing = serializers.IntegerField(min_value=0, max_value=PARTIES - 1, required=False, allow_null=True)
+
+
+class LostPartySerializer(serializers.ModelSerializer):
+    lost = serializers.SerializerMethodField(help_text="whether it counts now")
+
+    class Meta:
+        model = LostParty
+        fields = ["party", "lost", "reason", "declared_by", "declared_at", "confirmed_by", "revoked_by"]
+        read_only_fields = fields
+
+    def get_lost(self, row: LostParty) -> bool:
+        return row.confirmed_at is not None and row.revoked_at is None
+
+
+class WaitingConsentSerializer(serializers.Serializer):
+    query = serializers.UUIDField()
+    security = serializers.CharField()
+    missing = serializers.IntegerField()
+    datasets = serializers.ListField(child=serializers.CharField(), help_text="yours without a consent")
+    expires = serializers.IntegerField()
+    order_hash = serializers.CharField()
+    order = serializers.DictField()
+    order_signature = serializers.CharField()
+    approval = serializers.DictField()
+    approval_signature = serializers.CharField()
+
+
+class ConsentSerializer(serializers.Serializer):
+    consent = serializers.DictField()
+    signature = serializers.RegexField(r"^[0-9a-f]{128}\Z")
+
+
+class PartySetSerializer(serializers.Serializer):
+    set = serializers.DictField()
+    signature = serializers.RegexField(r"^[0-9a-f]{128}\Z")
+
+
 class EventSerializer(serializers.ModelSerializer):
     class Meta:
         model = QueryEvent
@@ -83,6 +127,8 @@ class QuerySerializer(serializers.ModelSerializer):
     released = serializers.DateTimeField(source="released_at", read_only=True)
     approved = serializers.DateTimeField(source="approved_at", read_only=True)
     attempts = serializers.SerializerMethodField()
+    security = serializers.SerializerMethodField()
+    missing = serializers.SerializerMethodField()
 
     class Meta:
         model = Query
@@ -103,6 +149,8 @@ class QuerySerializer(serializers.ModelSerializer):
             "reason",
             "code",
             "attempts",
+            "security",
+            "missing",
         ]
         read_only_fields = fields
 
@@ -111,6 +159,13 @@ class QuerySerializer(serializers.ModelSerializer):
 
     def get_epsilon(self, query: Query) -> str:
         return decimal_text(query.micro_epsilon)
+
+    def get_security(self, query: Query) -> str:
+        return ACTIVE if self.get_missing(query) is None else PASSIVE
+
+    def get_missing(self, query: Query) -> int | None:
+        order = getattr(query, "order", None)
+        return None if order is None else order.missing
 
     @extend_schema_field(
         {
@@ -155,6 +210,8 @@ class PreviewSerializer(serializers.Serializer):
     stored = serializers.BooleanField(
         help_text="an identical plan was answered: the answer would cost nothing"
     )
+    missing = serializers.IntegerField(allow_null=True, help_text="the party that is declared lost now")
+    security = serializers.CharField(help_text="how it would run now: four-party, active, or less")
 
 
 class ResultSerializer(serializers.Serializer):
@@ -167,6 +224,8 @@ class ResultSerializer(serializers.Serializer):
     stored_from = serializers.UUIDField(allow_null=True)
     datasets = serializers.ListField(child=serializers.CharField())
     plan_hash = serializers.CharField()
+    missing = serializers.IntegerField(allow_null=True)
+    security = serializers.CharField(help_text="four-party, active; or three-party, passive")
     statements = serializers.ListField(child=serializers.DictField())
     integers = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
     signatures = serializers.ListField(child=serializers.DictField())
@@ -228,6 +287,7 @@ class DatasetDetailSerializer(DatasetSerializer):
     receipts = serializers.SerializerMethodField()
     complaints = serializers.SerializerMethodField()
     uploaded = serializers.SerializerMethodField()
+    party_sets = serializers.SerializerMethodField(help_text="who holds it, after the manifest's own parties")
 
     class Meta(DatasetSerializer.Meta):
         fields = [
@@ -240,6 +300,7 @@ class DatasetDetailSerializer(DatasetSerializer):
             "receipts",
             "complaints",
             "uploaded",
+            "party_sets",
         ]
         read_only_fields = fields
 
@@ -262,6 +323,10 @@ class DatasetDetailSerializer(DatasetSerializer):
     @extend_schema_field({"type": "array", "items": {"type": "object"}})
     def get_complaints(self, dataset: Dataset) -> list[dict[str, Any]]:
         return [{"party": r.party, "code": r.code, "time": r.time} for r in self._current(dataset, code=None)]
+
+    @extend_schema_field(PartySetSerializer(many=True))
+    def get_party_sets(self, dataset: Dataset) -> list[dict[str, Any]]:
+        return signed_sets(dataset)
 
     @extend_schema_field({"type": "array", "items": {"type": "object"}})
     def get_uploaded(self, dataset: Dataset) -> list[dict[str, int]]:
@@ -362,6 +427,7 @@ class PauseSerializer(serializers.Serializer):
 class PartiesSerializer(serializers.Serializer):
     parties = PartySerializer(many=True)
     portal = PortalKeySerializer()
+    lost = serializers.IntegerField(allow_null=True, help_text="the party that is declared lost")
     paused = PauseSerializer(allow_null=True)
 
 

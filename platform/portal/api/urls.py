@@ -3,7 +3,7 @@
 from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from portal.api import dataset_views, other_views, party_views, query_views, webhook_views
+from portal.api import absence_views, dataset_views, other_views, party_views, query_views, webhook_views
 
 
 class DatasetId:
@@ -47,6 +47,7 @@ urlpatterns = [
         dataset_views.BundleChunk.as_view(),
         name="bundle",
     ),
+    path("datasets/<dataset:pk>/party-sets/", absence_views.PartySets.as_view(), name="party-sets"),
     path("datasets/<dataset:pk>/complete/", dataset_views.Complete.as_view(), name="complete"),
     path("queries/", query_views.Queries.as_view(), name="queries"),
     path("queries/preview/", query_views.Preview.as_view(), name="preview"),
@@ -63,6 +64,10 @@ urlpatterns = [
         "webhooks/<uuid:webhook>/deliveries/", webhook_views.Deliveries.as_view(), name="webhook-deliveries"
     ),
     path("parties/", party_views.Parties.as_view(), name="parties"),
+    path("parties/<small:party>/lost/", absence_views.Lost.as_view(), name="lost"),
+    path("parties/<small:party>/returned/", absence_views.Returned.as_view(), name="returned"),
+    path("consents/", absence_views.Consents.as_view(), name="consents"),
+    path("consents/<uuid:pk>/", absence_views.ConsentTo.as_view(), name="consent"),
     path("parties/<small:party>/reports/", party_views.Reports.as_view(), name="reports"),
     path(
         "parties/<small:party>/datasets/<dataset:pk>/",
@@ -73,6 +78,17 @@ urlpatterns = [
         "parties/<small:party>/datasets/<dataset:pk>/bundles/<small:chunk>/",
         party_views.PartyChunk.as_view(),
         name="party-chunk",
+    ),
+    path("parties/<small:party>/datasets/<dataset:pk>/owed/", absence_views.Owed.as_view(), name="owed"),
+    path(
+        "parties/<small:party>/datasets/<dataset:pk>/provisions/<small:epoch>/<small:chunks>/<small:chunk>/",
+        absence_views.Provision.as_view(),
+        name="provision",
+    ),
+    path(
+        "parties/<small:party>/datasets/<dataset:pk>/provided/<small:epoch>/<small:sender>/<small:chunk>/",
+        absence_views.Provided.as_view(),
+        name="provided",
     ),
     path("parties/<small:party>/orders/<uuid:pk>/", party_views.PartyOrder.as_view(), name="party-order"),
     re_path(r"^.*$", other_views.Nowhere.as_view(), name="nowhere"),

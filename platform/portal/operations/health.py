@@ -149,9 +149,10 @@ def conditions(fingerprints: Sequence[str], now: datetime | None = None) -> list
     return found
 
 
-def unable() -> bool:
-    """Whether a party says that it cannot write: it could not even count the budget of an attempt."""
-    return PartyHealth.objects.filter(said__store__writable=False).exists()
+def unable(*, without: int | None = None) -> bool:
+    """Whether a party, but one done without, says that it cannot write: it could not even count a budget."""
+    cannot = PartyHealth.objects.filter(said__store__writable=False)
+    return (cannot if without is None else cannot.exclude(party=without)).exists()
 
 
 def _own(said: Mapping[str, Any], beat: PartyState, fingerprint: str) -> list[str]:

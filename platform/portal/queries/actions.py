@@ -17,6 +17,7 @@ from analytics.query.errors import QueryError
 from analytics.query.model import canonical
 from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
+from portal.absence import lost, replacement
 from portal.accounts.models import Role, User
 from portal.audit.actions import record
 from portal.budgets import actions as budgets
@@ -85,14 +86,18 @@ def keep(*, analyst: User, prepared: Prepared) -> Query:
     return query
 
 
-def approve(*, query: Query, by: User, reason: str = "") -> None:
+def approve(*, query: Query, by: User, reason: str = "", missing: int | None = None) -> None:
     """The operator's yes: budget is reserved of every dataset, order and approval are signed.
 
+    `missing` is the party that is declared lost: the order is then one among the three others, passively secure,
+    and waits for every provider's consent.
     Raises  NotAllowed unless `by` is an operator and not the asker; IllegalMove; BudgetExhausted.
     """
     _must_decide(query, by)
+    if missing is not None and missing != lost.current():
+        raise IllegalMove(f"party {missing} is not declared lost: an order among three needs that first")
     try:
-        _approve(query, by, reason.strip()[:LONGEST_REASON])
+        _approve(query, by, reason.strip()[:LONGEST_REASON], missing)
     except budgets.BudgetExhausted as exhausted:
         # After the transaction, whose rows are gone: that it was tried is kept.
         record(
@@ -104,7 +109,7 @@ def approve(*, query: Query, by: User, reason: str = "") -> None:
         raise
 
 
-def _approve(query: Query, by: User, reason: str) -> None:
+def _approve(query: Query, by: User, reason: str, missing: int | None) -> None:
     with transaction.atomic():
         query = _locked(query)
         if earlier := release.stored_answer(query):
@@ -116,12 +121,18 @@ def _approve(query: Query, by: User, reason: str) -> None:
         gone = [d.pk for d in datasets if d.state != DatasetState.READY]
         if gone:
             raise IllegalMove(f"dataset {gone[0]} is no longer ready")
+        away = [d.pk for d in datasets if not replacement.held_here(d)]
+        if away:
+            raise IllegalMove(
+                f"dataset {away[0]} is not held by the parties of this portal: its provider signs the new set of"
+                " parties, then the new one takes its share over"
+            )
         other = [d for d in datasets if d.mode not in ("", query.mode)]
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
         _check_again(query, datasets)
         covered = _reserve(query, [d.chain for d in datasets])
-        _sign(query, datasets, attempts=covered, by=by.username, reason=reason)
+        _sign(query, datasets, attempts=covered, by=by.username, reason=reason, missing=missing)
         move(
             query,
             State.APPROVED,
@@ -228,7 +239,9 @@ def _reserve(query: Query, chains: list[str]) -> int:
     raise AssertionError("unreachable: the last attempt is reserved or refused")
 
 
-def _sign(query: Query, datasets: list[Dataset], *, attempts: int, by: str, reason: str) -> None:
+def _sign(
+    query: Query, datasets: list[Dataset], *, attempts: int, by: str, reason: str, missing: int | None
+) -> None:
     now = int(time.time())
     order = OrderBody(
         query=str(query.pk),
@@ -245,6 +258,7 @@ def _sign(query: Query, datasets: list[Dataset], *, attempts: int, by: str, reas
         analyst=query.analyst.username,
         not_before=now,
         expires=now + settings.FOURFOLD_ORDER_LIFETIME,
+        missing=missing,
     )
     approval = Approval(order_hash=order.hash, by=by, reason=reason, time=now)
     Order.objects.create(

@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
+from portal.absence import lost
 from portal.accounts.models import Role
 from portal.budgets.actions import BudgetExhausted, affordable_attempts, decimal_text
 from portal.budgets.models import Account
@@ -53,6 +54,7 @@ class WaitingQueryAdmin(ReadOnlyAdmin):
             "entries": [entry(query) for query in waiting[:SHOWN]],
             "count": waiting.count(),
             "may_decide": getattr(request.user, "role", "") == Role.OPERATOR,
+            "lost": lost.current(),
         }
         return TemplateResponse(request, "web/queries_waiting.html", context)
 
@@ -66,6 +68,12 @@ class WaitingQueryAdmin(ReadOnlyAdmin):
             if request.POST.get("decision") == "approve":
                 actions.approve(query=query, by=by, reason=reason)
                 messages.success(request, f"Query {pk} is approved.")
+            elif request.POST.get("decision") == "approve-three":
+                missing = lost.current()
+                if missing is None:
+                    raise IllegalMove("no party is declared lost")
+                actions.approve(query=query, by=by, reason=reason, missing=missing)
+                messages.success(request, f"Query {pk} is approved among three; providers must consent.")
             elif request.POST.get("decision") == "refuse":
                 actions.refuse(query=query, by=by, reason=reason)
                 messages.success(request, f"Query {pk} is refused.")

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from portal.absence import consents, lost
 from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.operations import pauses
@@ -19,7 +20,7 @@ from portal.queries import release
 from portal.queries.models import Attempt, AttemptState, Query, QueryDataset, Report, ReportKind, State
 from portal.queries.states import IllegalMove, move
 from portal.registry import parties
-from portal.registry.models import PARTIES, Dataset, DatasetState
+from portal.registry.models import Dataset, DatasetState
 from portal.registry.versions import superseded_text
 
 DISPATCHER = "dispatcher"
@@ -46,6 +47,9 @@ def begin(query: Query) -> Attempt | None:
         if query.order.expires < timezone.now().timestamp():
             abort(query, code="order_expired", reason="the order expired before it could run")
             return None
+        if query.order.missing not in (None, lost.current()):
+            abort(query, code="party_returned", reason=f"party {query.order.missing} is no longer lost")
+            return None
         if _superseded(query):
             return None
         for dataset in query.datasets.order_by("pk"):
@@ -65,7 +69,7 @@ def begin_next(query: Query, now: datetime) -> Attempt | None:
     if last.state != AttemptState.FAILED or last.ended_at is None:
         return None
     waited = (now - last.ended_at).total_seconds()
-    if not parties.fresh(now) and waited < settings.FOURFOLD_PARTY_WAIT:
+    if not parties.fresh(now, without=query.order.missing) and waited < settings.FOURFOLD_PARTY_WAIT:
         return None
     with transaction.atomic():
         # Cancelled in this moment: then no attempt follows.
@@ -119,7 +123,10 @@ def tend(attempt: Attempt, now: datetime | None = None) -> None:
         return
     agreeing = release.agreeing(final)
     if agreeing:
-        complete = len(final) == PARTIES or _age(agreeing[-1].time, now) >= settings.FOURFOLD_RELEASE_GRACE
+        complete = (
+            len(final) == _everybody(attempt)
+            or _age(agreeing[-1].time, now) >= settings.FOURFOLD_RELEASE_GRACE
+        )
         if complete:
             try:
                 release.release(attempt, agreeing)
@@ -131,7 +138,7 @@ def tend(attempt: Attempt, now: datetime | None = None) -> None:
     failures = [r for r in final if r.kind != ReportKind.RESULT]
     quiet = _age(final[-1].time, now) if final else 0.0
     if (
-        len(final) == PARTIES
+        len(final) == _everybody(attempt)
         or age >= settings.FOURFOLD_ATTEMPT_TIMEOUT
         or (failures and not results and quiet >= settings.FOURFOLD_SETTLE_SECONDS)
     ):
@@ -148,7 +155,7 @@ def settle_cancelled(attempt: Attempt, reports: list[Report], now: datetime) -> 
     spoke = {r.party for r in final}
     event = attempt.query.events.last()
     last_word = max([r.time for r in reports] + ([event.time] if event else []))
-    if len(spoke) < PARTIES and _age(last_word, now) < settings.FOURFOLD_SETTLE_SECONDS:
+    if len(spoke) < _everybody(attempt) and _age(last_word, now) < settings.FOURFOLD_SETTLE_SECONDS:
         return
     silent = {r.party for r in reports} - spoke
     spent = bool(silent) or any(r.kind == ReportKind.RESULT or _ready(r) for r in final)
@@ -203,15 +210,26 @@ def late(attempt: Attempt, report: Report) -> None:
     record("late debit", by=f"party {report.party}", subject=f"query {attempt.query_id}", detail=detail)
 
 
-def waiting() -> Query | None:
-    """The APPROVED query that has waited longest; not one whose table parties exchange for a new version now."""
+def waiting(now: datetime) -> Query | None:
+    """The APPROVED query that has waited longest among those that may begin.
+
+    Not one whose table parties exchange for a new version now.
+    """
     approved = Query.objects.filter(state=State.APPROVED).exclude(pk__in=_exchanged().values("query"))
-    return approved.order_by("approved_at", "pk").first()
+    ordered = approved.select_related("order").order_by("approved_at", "pk")
+    return next((query for query in ordered if may_begin(query, now)), None)
 
 
 def may_begin(query: Query, now: datetime) -> bool:
-    """Parties that are away would only burn an attempt: they are waited for, but not for ever."""
-    if parties.fresh(now):
+    """Parties that are away would only burn an attempt: they are waited for, but not for ever.
+
+    An order among three waits for the consent of every provider, until it expires.
+    """
+    if query.order.expires < now.timestamp():
+        return True  # to be ended
+    if not consents.complete(query, now.timestamp()):
+        return False
+    if parties.fresh(now, without=query.order.missing):
         return True
     since = max(filter(None, [query.approved_at, pauses.last_end()]), default=now)
     return _age(since, now) >= settings.FOURFOLD_PARTY_WAIT
@@ -246,11 +264,16 @@ def untold(attempt: Attempt, now: datetime) -> bool:
         return True
     if _age(attempt.told_at, now) < settings.FOURFOLD_TELL_AGAIN:
         return False
-    return attempt.reports.values("party").distinct().count() < PARTIES
+    return attempt.reports.values("party").distinct().count() < _everybody(attempt)
 
 
 def running_attempt(query: Query) -> Attempt | None:
     return query.attempts.filter(state=AttemptState.RUNNING).first()
+
+
+def _everybody(attempt: Attempt) -> int:
+    """How many parties take part."""
+    return len(attempt.query.order.parties)
 
 
 def _fail(attempt: Attempt, code: str, final: list[Report]) -> bool:

@@ -19,6 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from analytics import logs
+from portal.absence import replacement
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.operations import pauses, retention
 from portal.queries import attempts
@@ -40,6 +41,7 @@ def tick(sender: Sender) -> None:
     """One look at everything: end or release attempts, tell parties, start what may start and no pause holds."""
     now = timezone.now()
     _tell_of_datasets(sender)
+    replacement.tell(sender)
     for stopping in attempts.cancelled():
         # The key lives a minute and the broker may have been down: parties are told until they have spoken.
         sender.cancel(str(stopping.query_id), stopping.number)
@@ -56,8 +58,8 @@ def tick(sender: Sender) -> None:
                 log.exception("query %s could not be tended", query.pk)
     free = settings.FOURFOLD_JOBS_IN_FLIGHT - len(attempts.in_flight() if running else [])
     while free > 0:
-        following = attempts.waiting()
-        if following is None or pauses.current() or not attempts.may_begin(following, now):
+        following = attempts.waiting(now)
+        if following is None or pauses.current():
             break
         try:
             with logs.bound(query=str(following.pk)):
@@ -173,7 +175,8 @@ def _tend(query: Query, sender: Sender) -> None:
 
 def _tell(attempt: Attempt, sender: Sender) -> None:
     query = str(attempt.query_id)
-    sender.run(query, attempt.number)
+    missing = attempt.query.order.missing
+    sender.run(query, attempt.number, *([] if missing is None else [missing]))
     Attempt.objects.filter(pk=attempt.pk).update(told_at=timezone.now())
 
 

@@ -3,11 +3,14 @@
 States and moves are in `states.py`; what is done, in `actions.py`, `attempts.py` and `release.py`.
 """
 
+import json
 import uuid
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+
+from portal.registry.models import PARTIES
 
 
 class State(models.TextChoices):
@@ -108,6 +111,17 @@ class Order(models.Model):
     approval_signature = models.CharField(max_length=128)
     max_attempts = models.PositiveSmallIntegerField()
     expires = models.BigIntegerField(help_text="unix seconds")
+
+    @property
+    def missing(self) -> int | None:
+        """The party that the order does without: three compute, passively. None: four."""
+        found: int | None = json.loads(self.body).get("missing")
+        return found
+
+    @property
+    def parties(self) -> tuple[int, ...]:
+        """Who computes."""
+        return tuple(p for p in range(PARTIES) if p != self.missing)
 
 
 class AttemptState(models.TextChoices):

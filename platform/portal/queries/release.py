@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from analytics.query import plan
+from analytics.query.consent import ACTIVE, PASSIVE
 from analytics.query.model import Plan
 from portal.budgets import actions as budgets
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, Result, State
@@ -20,7 +21,7 @@ from portal.queries.states import move
 from portal.registry.facts import facts
 
 log = logging.getLogger("portal.queries")
-ENOUGH = 3  # equal signatures, of four parties
+ENOUGH = 3  # equal signatures: of four parties, or of all three that an order among three has
 STORED = "stored answer"
 
 
@@ -97,6 +98,8 @@ def answer(
         "stored_from": None,
         "datasets": datasets,
         "plan_hash": query.plan_hash,
+        "missing": query.order.missing,
+        "security": ACTIVE if query.order.missing is None else PASSIVE,
         "statements": statements,
         "integers": integers,
         "signatures": signatures,

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from analytics import logs
 from analytics.query.approval import BadSignature, verify
 from analytics.query.model import canonical, digest
+from portal.absence import replacement, takeover
 from portal.audit.actions import record
 from portal.operations import health
 from portal.queries import attempts
@@ -77,6 +78,13 @@ def _ledger(value: Any) -> bool:
     )
 
 
+def _debit(value: Any) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 2 and _hex(64)(value[0]) and bool(_whole(1, 100)(value[1]))
+    )
+
+
+MOST_DEBITS = 10_000
 _ATTEMPT = {"query": _uuid, "attempt": _whole(1, 100), "order_hash": _hex(64), "time": _whole(0, 2**40)}
 _DATASET = {"dataset": _hex(32), "manifest_hash": _hex(64), "time": _whole(0, 2**40)}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -86,6 +94,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "refusal": {**_ATTEMPT, "code": _code},
     "abort": {**_ATTEMPT, "code": _code, "ready": _boolean},
     "result": {**_ATTEMPT, "plan_hash": _hex(64), "session": _hex(64), "result_hash": _hex(64)},
+    "taken-over": {
+        "dataset": _hex(32),
+        "time": _whole(0, 2**40),
+        "debits": lambda v: isinstance(v, list) and len(v) <= MOST_DEBITS and all(map(_debit, v)),
+    },
     "heartbeat": {
         "time": _whole(0, 2**40),
         "code_version": lambda v: isinstance(v, str) and 0 < len(v) <= 64,
@@ -95,6 +108,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 # A result may say more of its session (rounds, bytes): public facts, in bounds.
 MOST_EXTRAS = 20
+LARGEST = {"taken-over": 2**20}  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +146,7 @@ def read(party: int, body: Any) -> Posted:
     if kind == "heartbeat" and "health" in report and not health.fits(report["health"]):
         raise ReportRefused("heartbeat: health is out of shape")
     extras = set(report) - set(shape) - {"type", "party"}
-    if len(extras) > MOST_EXTRAS or len(canonical(report)) > 16384:
+    if len(extras) > MOST_EXTRAS or len(canonical(report)) > LARGEST.get(kind, 16384):
         raise ReportRefused(f"{kind}: too much in one report")
     integers = body.get("integers")
     if (integers is None) == (kind == "result"):
@@ -152,6 +166,11 @@ def accept(posted: Posted) -> bool:
         dataset = Dataset.objects.filter(pk=posted.report["dataset"]).first()
         if dataset is None:
             raise ReportConflict("there is no such dataset")
+        row = replacement.outstanding(dataset)
+        if row is not None and row.party == posted.party:
+            return replacement.receive(
+                row, report=posted.report, signature=posted.signature, code=posted.report.get("code", "")
+            )
         with transaction.atomic():
             news = registry.receive(
                 dataset=dataset,
@@ -163,6 +182,10 @@ def accept(posted: Posted) -> bool:
             if news:
                 attempts.end_superseded()
         return news
+    if posted.kind == "taken-over":
+        if not Dataset.objects.filter(pk=posted.report["dataset"]).exists():
+            raise ReportConflict("there is no such dataset")
+        return takeover.keep(party=posted.party, report=posted.report, signature=posted.signature)
     return _on_attempt(posted)
 
 
@@ -175,6 +198,8 @@ def _on_attempt(posted: Posted) -> bool:
         raise ReportConflict("there is no such attempt")
     if report["order_hash"] != query.order.hash:
         raise ReportConflict("the report is on another order")
+    if posted.party not in query.order.parties:
+        raise ReportConflict("the order does without this party")
     if posted.kind == "result":
         _check_result(query, posted)
     new, row = _add(attempt, posted)
@@ -233,6 +258,8 @@ def _check_result(query: Query, posted: Posted) -> None:
     report, integers = posted.report, posted.integers
     if report["plan_hash"] != query.plan_hash:
         raise ReportConflict("the result is of another plan")
+    if report.get("missing") != query.order.missing:
+        raise ReportConflict("the result is of other parties than the order's")
     sizes = [
         _cells(release) * (len(release["transform"]) + (query.mode == "exact"))
         for release in query.plan["releases"]

@@ -52,7 +52,7 @@ def store(dataset: Dataset, *, party: int, number: int, of: int, content: bytes)
     if dataset.state != DatasetState.UPLOADING:
         raise ChunkRefused(f"the upload is over: the dataset is {dataset.state}", "not_uploading")
     path = _path(dataset, party, number, sha256)
-    _write(path, content)
+    write(path, content)
     try:
         with transaction.atomic():
             # Rows of one dataset are decided one after another: `of` must be one number per bundle.
@@ -105,7 +105,8 @@ def _path(dataset: Dataset, party: int, number: int, sha256: str) -> Path:
     return folder / f"{number}-{sha256[:16]}"
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """A file whole or not at all, in folders that nobody else may list."""
     try:
         _write_whole(path, content)
     except OSError as wrong:

@@ -79,9 +79,14 @@ def listing(now: datetime | None = None, *, details: bool = False) -> list[dict[
     ]
 
 
-def fresh(now: datetime | None = None) -> bool:
-    """Whether every party reported within FOURFOLD_PARTY_FRESH seconds, and none that it cannot write."""
+def fresh(now: datetime | None = None, *, without: int | None = None) -> bool:
+    """Whether every party reported within FOURFOLD_PARTY_FRESH seconds, and none that it cannot write.
+
+    `without` is a party that is done without.
+    """
     now = now or timezone.now()
-    seen = PartyState.objects.values_list("last_seen", flat=True)
-    ages = [(now - last).total_seconds() for last in seen]
-    return len(ages) == PARTIES and max(ages) <= settings.FOURFOLD_PARTY_FRESH and not health.unable()
+    seen = PartyState.objects.exclude(party=PARTIES if without is None else without)
+    ages = [(now - last).total_seconds() for last in seen.values_list("last_seen", flat=True)]
+    needed = PARTIES - (without is not None)
+    fresh = len(ages) == needed and max(ages) <= settings.FOURFOLD_PARTY_FRESH
+    return fresh and not health.unable(without=without)

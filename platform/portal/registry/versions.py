@@ -6,6 +6,7 @@ same key, and inherits the account: what was spent stays spent, and the total ne
 same again, against what they took themselves.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,8 @@ class Superseded(Exception):
 def predecessor(manifest: dict[str, Any], organisation: Organisation) -> Dataset | None:
     """The READY dataset that a well-formed manifest follows; None for a first version.
 
-    Raises  VersionRefused: no_predecessor, superseded, key_differs, version_skipped, previous_differs, budget_raised.
+    Raises  VersionRefused: no_predecessor, superseded, key_differs, version_skipped, previous_differs, not_held,
+            budget_raised.
     """
     if manifest["version"] == 1:
         return None
@@ -56,6 +58,14 @@ def predecessor(manifest: dict[str, Any], organisation: Organisation) -> Dataset
         raise VersionRefused(f"what follows {named} is version {newest.version + 1}", "version_skipped")
     if manifest["previous"] != newest.manifest_hash:
         raise VersionRefused(f"previous is not the hash of the manifest of {named}", "previous_differs")
+    handed_on = newest.party_sets.last()
+    held_by = json.loads(handed_on.body)["new"] if handed_on else json.loads(newest.manifest)["party_set"]
+    if held_by != manifest["party_set"] or (handed_on and handed_on.ready_at is None):
+        raise VersionRefused(
+            f"a party was replaced and does not hold {named} yet: sign the new parties with sign-parties, and send"
+            " the new version when that party's receipt is there",
+            "not_held",
+        )
     total, new = policy(newest)["micro_epsilon"], manifest["policy"]["micro_epsilon"]
     if new > total:
         raise VersionRefused(

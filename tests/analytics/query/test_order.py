@@ -64,7 +64,7 @@ def test_an_envelope_opens_to_what_was_put_in(key):
 def test_every_field_changed_after_signing_is_refused(key, name):
     envelope = an_envelope(key)
     value = envelope["order"][name]
-    envelope["order"][name] = value + 1 if isinstance(value, int) else value[:-1]
+    envelope["order"][name] = (value or 0) + 1 if value is None or isinstance(value, int) else value[:-1]
     with pytest.raises(BadSignature):
         check(envelope, portal_public_hex=public_hex(key), now=NOW)
 
