@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analytics.privacy import mechanisms
@@ -61,9 +61,11 @@ def test_digits_at_powers_of_two(t, length):
 
 @settings(max_examples=60, deadline=None)
 @given(t=SCALES)
+@example(t=Fraction(1, 2302586))
 def test_thresholds_are_the_nearest_64_bit_integers(t):
     with localcontext() as context:
         context.prec = 160  # more digits than the module works with
+        context.Emin, context.Emax = -(10**9), 10**9  # small scales have small thresholds
         for i, threshold in enumerate(thresholds(t)):
             true = Decimal(2**64) / (1 + (Decimal(2**i * t.denominator) / t.numerator).exp())
             assert abs(true - threshold) <= Decimal("0.5")
