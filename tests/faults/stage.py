@@ -151,7 +151,10 @@ class Stage:
     def lists_left(self) -> dict[str, int]:
         """{list: seconds until it expires} of the protocol's lists."""
         with redis.Redis.from_url(self.server.url) as client:
-            return {name.decode(): int(client.ttl(name)) for name in client.scan_iter("mpc:*")}
+            found = {name.decode(): int(client.ttl(name)) for name in client.scan_iter("mpc:*")}
+        return {
+            name: seconds for name, seconds in found.items() if seconds != -2
+        }  # read to its end meanwhile
 
     def no_lists_left(self, order: Order) -> None:
         """Of its sessions; an ABORT or ABANDON that came after its receiver had gone stays until it expires."""
