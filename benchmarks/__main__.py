@@ -35,6 +35,7 @@ PROGRAMS = (
     "grouped",
     "threshold",
     "complete_query",
+    "wide",
 )
 
 

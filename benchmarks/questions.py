@@ -22,6 +22,7 @@ from benchmarks.shares import clear_columns, planes_of, shared
 from mpcnode.ring import RING, WORD_BITS, XOR, Words, pack, words_for
 
 INTEGERS = {"age": 255, "value": 4095, "other": 4095, "third": 4095, "small": 127, "long": 2**32 - 1}
+INTEGERS |= {f"lab{k}": 4095 for k in range(1, 21)}
 CATEGORIES = {"arm": 5, "ward": 10, "bin": 32}
 POLICY: dict[str, Any] = {
     "epsilon": "10",
@@ -72,10 +73,21 @@ def plan_of(text: str, rows: int, mode: str = "dp") -> Plan:
     return compile(text, [facts], 10**6, mode)
 
 
+class Clear(dict[str, Any]):
+    """The codes of the study's columns, each made when it is first read."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def __missing__(self, name: str) -> Any:
+        top = INTEGERS[name] + 1 if name in INTEGERS else CATEGORIES[name]
+        return self.setdefault(name, clear_columns({name: top}, self.rows)[name])
+
+
 @cache
-def clear(rows: int) -> dict[str, Any]:
-    tops = {name: top + 1 for name, top in INTEGERS.items()} | CATEGORIES
-    return clear_columns(tops, rows)
+def clear(rows: int) -> Clear:
+    return Clear(rows)
 
 
 @dataclass(frozen=True)
@@ -152,8 +164,8 @@ def expected(plan: Plan, rows: int) -> Any:
     return np.concatenate([_release(r, clear(rows), plan.mode) for r in plan.releases])
 
 
-def _release(release: Release, codes: dict[str, Any], mode: str) -> Any:
-    rows = len(next(iter(codes.values())))
+def _release(release: Release, codes: Clear, mode: str) -> Any:
+    rows = codes.rows
     chosen = _cohort(release.cohort, codes, rows)
     cell, cells = np.zeros(rows, dtype=np.int64), 1
     for by in release.by:
@@ -175,7 +187,7 @@ def _release(release: Release, codes: dict[str, Any], mode: str) -> Any:
     return (totals @ np.array(release.transform, dtype=np.int64).T).reshape(-1)
 
 
-def _cohort(node: Any, codes: dict[str, Any], rows: int) -> Any:
+def _cohort(node: Any, codes: Clear, rows: int) -> Any:
     kind, *rest = node
     if kind in ("all", "present"):
         return np.ones(rows, dtype=bool)

@@ -17,8 +17,10 @@ Codes = Mapping[str, Any]
 
 def clear_columns(tops: Mapping[str, int], rows: int) -> dict[str, Words]:
     """Codes of `rows` rows: column by column uniform below its number."""
-    rng = np.random.default_rng(1)
-    return {name: rng.integers(0, top, rows, dtype=np.uint64) for name, top in tops.items()}
+    return {
+        name: np.random.default_rng([*name.encode()]).integers(0, top, rows, dtype=np.uint64)
+        for name, top in tops.items()
+    }
 
 
 def planes_of(codes: Words, bits: int) -> Words:
