@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -312,6 +313,10 @@ async def _node(session: Session, rows: _Rows, node: Cohort) -> Share:
 async def _indicators(session: Session, rows: _Rows, by: By) -> Share:
     """(groups, words): row g is [code in group g]; codes are distinct, so a group is the XOR of its codes."""
     code = rows.code(by.column)
+    if by.edges:
+        # Below an edge is below the next one too, so a cell of a grid is the XOR of two comparisons.
+        below = await gather(*(compare.less(session, code, edge) for edge in by.edges))
+        return stack([low ^ high for low, high in pairwise(below)])
     bits = code.shape[0]
     codes = [c for group in by.groups for c in group]
     if codes and cost.uses_one_hot(len(codes), bits):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.query.model import Cohort, Plan, Release
+from analytics.query.model import By, Cohort, Plan, Release
 from analytics.query.resolve import DatasetFacts
 
 Column: TypeAlias = tuple[NDArray[Any], NDArray[np.bool_]]  # codes, present
@@ -35,12 +35,12 @@ def evaluate(plan: Plan, facts: Sequence[DatasetFacts], tables: Sequence[Table])
 
 def _release(release: Release, plan: Plan, tables: Sequence[Table]) -> list[int]:
     integers: list[int] = []
-    for groups in product(*(by.groups for by in release.by)):
+    for groups in product(*(range(by.size) for by in release.by)):
         counts, totals = [], [0] * len(release.monomials)
         for table in tables:
             rows = holds(release.cohort, table)
-            for by, codes in zip(release.by, groups, strict=True):
-                rows = rows & np.isin(table[by.column][0], codes)
+            for by, k in zip(release.by, groups, strict=True):
+                rows = rows & _inside(by, k, table[by.column][0])
             counts.append(int(rows.sum()))
             for i, exponents in enumerate(release.monomials):
                 totals[i] += _total(release, exponents, table, rows)
@@ -51,6 +51,13 @@ def _release(release: Release, plan: Plan, tables: Sequence[Table]) -> list[int]
         else:
             integers += [0] * (1 + len(totals))
     return integers
+
+
+def _inside(by: By, k: int, codes: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which codes are in cell k of a partition."""
+    if by.edges:
+        return np.asarray((by.edges[k] <= codes) & (codes < by.edges[k + 1]))
+    return np.isin(codes, by.groups[k])
 
 
 def _total(release: Release, exponents: tuple[int, ...], table: Table, rows: NDArray[np.bool_]) -> int:

@@ -95,6 +95,22 @@ def shares(total: int, own: Sequence[int | None]) -> list[int]:
     return [share if figure is None else figure for figure in own]
 
 
+def weighted(total: int, weights: Sequence[int]) -> list[int]:
+    """Split a statement's epsilon over its tables by weight; what flooring leaves goes to the first.
+
+    Raises EpsilonRejected, epsilon_exhausted, if a table would have less than a millionth.
+    """
+    if total == 0:  # exact mode
+        return [0] * len(weights)
+    parts = [total * weight // sum(weights) for weight in weights]
+    parts[0] += total - sum(parts)
+    if not all(parts):
+        raise EpsilonRejected(
+            f"epsilon {short_text(total)} is too little for {len(weights)} tables", "epsilon_exhausted"
+        )
+    return parts
+
+
 def epsilon_text(micro: int) -> str:
     """Six decimal places, as ledgers and budgets show it: 1500000 is "1.500000"."""
     sign, micro = "-" * (micro < 0), abs(micro)

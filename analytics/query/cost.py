@@ -74,7 +74,7 @@ def row_bytes(plan: Plan, held: Held = ()) -> int:
     total = sum(BIT_BYTES * bits_of for _, bits_of in made.operands) + 48 * len(ring_columns(plan))
     for release in plan.releases:
         total += release.cells * (BIT_BYTES if release.operands else 2)
-        total += sum(2 << min(bits[b.column], ONE_HOT_BITS) for b in release.by)
+        total += sum(2 * b.size if b.edges else 2 << min(bits[b.column], ONE_HOT_BITS) for b in release.by)
     return max(1, total)
 
 
@@ -223,7 +223,7 @@ def _cells(plan: Plan, release: Release, words: int) -> Tally:
     tally = Tally().together(*sides)
     width = 1
     for by in release.by:
-        width *= len(by.groups)
+        width *= by.size
         tally.gate(width * words)
     if release.operands:
         return tally.then(_to_ring(width * words))
@@ -267,7 +267,10 @@ def _node(plan: Plan, node: Cohort, words: int) -> Tally:
 
 
 def _indicators(by: By, bits: int, words: int) -> Tally:
+    inner = [edge for edge in by.edges if 0 < edge < 1 << bits]
     codes = [c for group in by.groups for c in group]
+    if by.edges:
+        return Tally().together(*(_greater(bits, words) for _ in inner))
     if not codes:
         return Tally()
     if uses_one_hot(len(codes), bits):

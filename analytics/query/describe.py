@@ -18,7 +18,8 @@ from analytics.query.cost import estimate
 from analytics.query.language import parse
 from analytics.query.model import Operand, Plan, Release
 from analytics.query.resolve import DatasetFacts
-from analytics.query.tree import STATISTICS, Statement, decimal_text
+from analytics.query.statistic import Statistic, statistics
+from analytics.query.tree import Statement, decimal_text
 
 LEVEL = 0.95
 ATTEMPTS = 2
@@ -42,7 +43,9 @@ def describe(plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTE
         "datasets": [asdict(dataset) for dataset in plan.datasets],
         "columns": [column.name for column in plan.columns],
         "released": sum(release.cells * release.values_per_cell(plan.mode) for release in plan.releases),
-        "statements": [_statement(plan, release, ordered[0], planned) for release in plan.releases],
+        "statements": [
+            _statement(plan, number, ordered[0], planned) for number in range(len(plan.statements))
+        ],
         "plan_hash": plan.hash,
     }
     cost = estimate(plan)
@@ -57,38 +60,58 @@ def _planned(ordered: Sequence[DatasetFacts]) -> int:
     return sum(fact.capacity for fact in ordered)
 
 
-def _statement(plan: Plan, release: Release, dataset: DatasetFacts, planned: int) -> dict[str, Any]:
-    text = plan.statements[release.statement]
+def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> dict[str, Any]:
+    text, places = plan.statements[number], plan.uses[number]
     asked = parse(text).statements[0]
-    fields = [dataset.schema.field(operand.column) for operand in release.operands]
+    columns = [dataset.schema.field(name.text) for name in asked.columns]
+    statistic = statistics()[asked.statistic].of(columns)
+    releases = [plan.releases[place] for place in places]
+    operands = {o.column: o for release in releases for o in release.operands}
     groups = 1
-    for by in release.by[: len(asked.by)]:
-        groups *= len(by.groups)
-    scale = release.scale
+    for by in releases[0].by[: len(asked.by)]:
+        groups *= by.size
     return {
         "text": text,
-        "words": _words(asked, release, dataset),
+        "words": _words(asked, statistic, dataset),
         "statistic": asked.statistic,
         "groups": groups,
+        "cells": sum(release.cells for release in releases),
+        "released": sum(release.cells * release.values_per_cell(plan.mode) for release in releases),
+        "epsilon": epsilon_text(sum(release.micro_epsilon for release in releases)),
+        "sensitivity": releases[0].sensitivity,
+        "noise": _noise(releases[0]),
+        "tables": [_table(plan, place) for place in places],
+        "resolution": {
+            name: _resolution(operand, dataset.schema.field(name)) for name, operand in operands.items()
+        },
+        "expected_error": _error(statistic, releases, dataset, max(1, planned // groups)),
+    }
+
+
+def _table(plan: Plan, place: int) -> dict[str, Any]:
+    """One released table, and the statements that read it: it is computed and charged once."""
+    release = plan.releases[place]
+    return {
+        "table": place + 1,
         "cells": release.cells,
-        "released": release.cells * release.values_per_cell(plan.mode),
         "epsilon": epsilon_text(release.micro_epsilon),
         "sensitivity": release.sensitivity,
-        "noise": None
-        if scale is None
-        else {
-            "law": "discrete Laplace",
-            "scale": f"{scale.numerator}/{scale.denominator}",
-            "scale_value": float(scale),
-            "standard_deviation": sqrt(mechanisms.variance(scale)),
-            "digits": mechanisms.digits(scale),
-            "delta": mechanisms.slack(scale, release.micro_epsilon) * release.cells * len(release.transform),
-        },
-        "resolution": {
-            field.name: _resolution(operand, field)
-            for operand, field in zip(release.operands, fields, strict=True)
-        },
-        "expected_error": None if scale is None else _error(asked, release, fields, planned // groups),
+        "noise": _noise(release),
+        "read_by": [number + 1 for number, places in enumerate(plan.uses) if place in places],
+    }
+
+
+def _noise(release: Release) -> dict[str, Any] | None:
+    scale = release.scale
+    if scale is None:
+        return None
+    return {
+        "law": "discrete Laplace",
+        "scale": f"{scale.numerator}/{scale.denominator}",
+        "scale_value": float(scale),
+        "standard_deviation": sqrt(mechanisms.variance(scale)),
+        "digits": mechanisms.digits(scale),
+        "delta": mechanisms.slack(scale, release.micro_epsilon) * release.cells * len(release.transform),
     }
 
 
@@ -102,18 +125,15 @@ def _resolution(operand: Operand, field: Field) -> dict[str, Any]:
     }
 
 
-def _words(asked: Statement, release: Release, dataset: DatasetFacts) -> str:
+def _words(asked: Statement, statistic: Statistic, dataset: DatasetFacts) -> str:
     titles = [_title(dataset.schema.field(name.text)) for name in asked.columns]
-    what = STATISTICS[asked.statistic].words
-    if asked.statistic == "correlate":
-        what = "Pearson correlation" if release.operands else "contingency table, chi-square and Cramer's V"
-    said = {
-        "count": f"{what} with {titles[0]}" if titles else what,
-        "proportion": f"{what} of {titles[0]} that is {asked.level.text if asked.level else ''}"
-        if titles
-        else what,
-        "correlate": f"{what} of {' and '.join(titles)}",
-    }.get(asked.statistic, f"{what} of {titles[0]}" if titles else what)
+    said = statistic.words
+    if titles:
+        said += f" {'with' if statistic.name == 'count' else 'of'} {' and '.join(titles)}"
+    if asked.level is not None:
+        said += f" that is {asked.level.text}"
+    if asked.values:
+        said += f" at {', '.join(value.text for value in asked.values)}"
     if asked.where is not None:
         said += f", among patients with {asked.where}"
     if asked.by:
@@ -125,57 +145,19 @@ def _title(field: Field) -> str:
     return f"{field.title} ({field.unit})" if field.unit else field.title
 
 
-def _error(asked: Statement, release: Release, fields: Sequence[Field], n: int) -> dict[str, Any]:
+def _error(
+    statistic: Statistic, releases: Sequence[Release], dataset: DatasetFacts, n: int
+) -> dict[str, Any] | None:
     """What the noise alone does to the figure: half-width of a 95 % interval, in the figure's unit."""
-    assert release.scale is not None
-    n = max(1, n)
-    t = release.scale
-    deviation = sqrt(mechanisms.variance(t))
-    reaches = [2 ** (operand.bits - 1) for operand in release.operands]
-    steps = [float(f.lattice[2] * 2**o.dropped) for f, o in zip(fields, release.operands, strict=True)]
-    unit: str | None = "patients"
-    assuming = f"{n} patients in the group"
-    if asked.statistic == "count" or (asked.statistic == "correlate" and not fields):
-        half, assuming = float(mechanisms.reach(t, LEVEL)), "nothing"
-        unit = "patients" if asked.statistic == "count" else "patients in each cell"
-    elif asked.statistic == "proportion":
-        half, unit = mechanisms.half_width(t, (0.5 / n, 0.5 / n), LEVEL), None
-        assuming += ", a proportion of one half"
-    elif asked.statistic == "mean":
-        half, unit = (
-            # S = (B2 - B0) / 4M
-            mechanisms.half_width(t, (steps[0] / (4 * reaches[0]) / n,) * 2, LEVEL),
-            fields[0].unit or None,
-        )
-        assuming += ", a mean in the middle of the range"
-    elif asked.statistic == "sum":
-        weights = _sum_weights(fields[0], steps[0], reaches[0])
-        half, unit, assuming = mechanisms.half_width(t, weights, LEVEL), fields[0].unit or None, "nothing"
-    elif asked.statistic in ("var", "sd"):
-        # Q = (B0 - B1 + B2) / 4 carries the error; a standard deviation of a sixth of the codes is assumed.
-        of_variance = 1.96 * sqrt(3) / 4 * deviation * steps[0] ** 2 / n
-        assumed = steps[0] * reaches[0] / 3
-        half = of_variance if asked.statistic == "var" else of_variance / (2 * assumed)
-        unit = fields[0].unit or None
-        if unit and asked.statistic == "var":
-            unit = f"({unit})^2"
-        assuming += ", a standard deviation of a sixth of the range, a mean in its middle"
-    else:
-        # sum xy = ((x2 - x0) (y2 - y0)) / 16 MxMy: four terms of the nine
-        of_product = 1.96 * 2 * deviation / (16 * reaches[0] * reaches[1])
-        half, unit = of_product / (n * reaches[0] / 3 * reaches[1] / 3), None
-        assuming += ", standard deviations of a sixth of the ranges, means in their middle"
+    if statistic.expected is None or releases[0].scale is None:
+        return None
+    fields = [dataset.schema.field(operand.column) for operand in releases[0].operands]
+    expected = statistic.expected(releases, fields, n, LEVEL)
     return {
-        "half_width": half,
+        "half_width": expected.half_width,
         "level": LEVEL,
-        "unit": unit,
+        "unit": expected.unit,
         "n": n,
-        "assuming": assuming,
+        "assuming": expected.assuming,
         "noise_only": True,
     }
-
-
-def _sum_weights(field: Field, step: float, reach: int) -> tuple[float, float]:
-    """The sum of x = c + step * v is c N + step S with N = (A + B) / 2M, S = (A - B) / 2."""
-    centre = float(field.lattice[0]) + step * reach
-    return centre / (2 * reach) + step / 2, centre / (2 * reach) - step / 2

@@ -3,7 +3,7 @@
     average("time_till_death", "northeast")
     count(age) where sex == female and (stage in (3, 4) or stage is missing) by arm epsilon 0.25
 
-One statement is one released table. The grammar is LALR(1); nothing is looked up in a codebook here. Predicates
+The grammar is LALR(1); nothing is looked up in a codebook here. Predicates
 of codebooks (`where`, `test`) are this grammar's predicates. Text is hostile until parsed: `lexer` bounds it.
 """
 
@@ -19,9 +19,8 @@ from lark.exceptions import VisitError
 from analytics.privacy.accountant import EpsilonRejected, micro_epsilon, short_text
 from analytics.query.errors import ProgramRejected, nearest
 from analytics.query.lexer import LONGEST_TEXT, tokens
+from analytics.query.statistic import Statistic, forms, spellings, statistics
 from analytics.query.tree import (
-    ALIASES,
-    STATISTICS,
     Among,
     And,
     Compare,
@@ -32,7 +31,6 @@ from analytics.query.tree import (
     Predicate,
     Program,
     Statement,
-    Statistic,
     normal_form,
 )
 
@@ -182,6 +180,7 @@ def to_json(program: Program) -> dict[str, Any]:
             "statistic": s.statistic,
             "columns": [name.text for name in s.columns],
             "level": None if s.level is None else s.level.text,
+            **({"values": [name.text for name in s.values]} if s.values else {}),
             "where": None if s.where is None else str(s.where),
             "by": [name.text for name in s.by],
             "epsilon": None if s.micro_epsilon is None else short_text(s.micro_epsilon),
@@ -243,25 +242,31 @@ def _statement(
     arguments: Sequence[Name],
     *,
     level: Name | None = None,
+    values: Sequence[Name] | None = None,
     where: Predicate | None,
     by: Sequence[Name],
     micro: int | None,
     at: tuple[int, int] | None,
 ) -> Statement:
-    """A statement with its statistic known and its arguments counted; a level may be the last argument."""
+    """A statement with its statistic known and its arguments counted: columns, then a level, then numbers."""
     statistic = _statistic(head, at)
-    if level is None and statistic.level != "no" and len(arguments) > max(statistic.columns):
+    if values is None:
+        arguments, values = _numbers(statistic, arguments)
+    fewest, most = statistic.columns
+    if level is None and statistic.level != "no" and len(arguments) > most:
         arguments, level = arguments[:-1], arguments[-1]
     if (
-        len(arguments) not in statistic.columns
+        not fewest <= len(arguments) <= most
+        or not statistic.values[0] <= len(values) <= statistic.values[1]
         or (level is None and statistic.level == "must")
         or (level is not None and (statistic.level == "no" or not arguments))
     ):
-        raise ProgramRejected("wrong_arguments", _takes(statistic), at=at)
+        raise ProgramRejected("wrong_arguments", statistic.takes(), at=at)
     return Statement(
         statistic=statistic.name,
         columns=tuple(arguments),
         level=level,
+        values=tuple(values),
         where=where,
         by=tuple(by),
         micro_epsilon=micro,
@@ -269,23 +274,24 @@ def _statement(
     )
 
 
+def _numbers(statistic: Statistic, arguments: Sequence[Name]) -> tuple[Sequence[Name], Sequence[Name]]:
+    """Columns and level, and the numbers at the end, where a statistic takes some."""
+    end = len(arguments)
+    while statistic.values[1] and end > statistic.columns[0] and arguments[end - 1].number is not None:
+        end -= 1
+    return arguments[:end], arguments[end:]
+
+
 def _statistic(head: str, at: tuple[int, int] | None) -> Statistic:
-    known = {normal_form(name): name for name in (*STATISTICS, *ALIASES)}
-    name = known.get(normal_form(head))
+    name = forms().get(normal_form(head))
     if name is None:
         raise ProgramRejected(
             "unknown_statistic",
-            f"there is no statistic {head[:60]}; there are {', '.join(STATISTICS)}",
+            f"there is no statistic {head[:60]}; there are {', '.join(statistics())}",
             at=at,
-            suggestions=nearest(head, known.values(), normal_form),
+            suggestions=nearest(head, forms().values(), normal_form),
         )
-    return STATISTICS[ALIASES.get(name, name)]
-
-
-def _takes(statistic: Statistic) -> str:
-    columns = {(0, 1): "no column or one", (1,): "one column", (2,): "two columns"}[statistic.columns]
-    level = {"no": "", "may": ", and a level may follow the column", "must": " and one of its levels"}
-    return f"{statistic.name} takes {columns}{level[statistic.level]}"
+    return statistics()[spellings()[name]]
 
 
 def _program(statements: Sequence[Statement], micro: int | None) -> Program:
@@ -307,7 +313,7 @@ def _from_json(obj: Mapping[str, Any]) -> Program:
         where = f"statement {number}"
         if not isinstance(entry, Mapping):
             raise ProgramRejected("json", f"{where}: an object is needed")
-        _known_keys(entry, {"statistic", "columns", "level", "where", "by", "epsilon"}, where)
+        _known_keys(entry, {"statistic", "columns", "level", "values", "where", "by", "epsilon"}, where)
         condition = entry.get("where")
         if condition is not None and not isinstance(condition, str):
             raise ProgramRejected("json", f"{where}: where is text, as in the language")
@@ -320,6 +326,7 @@ def _from_json(obj: Mapping[str, Any]) -> Program:
                 _named(entry.get("statistic"), f"{where}: statistic").text,
                 _listed(entry.get("columns"), f"{where}: columns"),
                 level=None if level is None else _named(level, f"{where}: level"),
+                values=_listed(entry.get("values"), f"{where}: values"),
                 where=None if condition is None else parse_predicate(condition),
                 by=_listed(entry.get("by"), f"{where}: by"),
                 micro=None if entry.get("epsilon") is None else _micro(entry["epsilon"]),

@@ -50,10 +50,20 @@ def _refuse_floats(value: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class By:
-    """A partition of the cohort by one nominal column: disjoint sets of codes, in public order."""
+    """A partition of the cohort by one column: disjoint sets of codes, in public order, or a grid.
+
+    groups  the codes of each cell, of a category; or
+    edges   ascending codes, of a number: cell k holds edges[k] <= code < edges[k + 1]
+    """
 
     column: str
-    groups: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[int, ...], ...] = ()
+    edges: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many cells it makes."""
+        return len(self.edges) - 1 if self.edges else len(self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +88,6 @@ class Release:
     [ok, *totals], all zero where the cell is suppressed (transform is then the identity).
     """
 
-    statement: int
     cohort: Cohort
     by: tuple[By, ...] = ()
     operands: tuple[Operand, ...] = ()
@@ -92,7 +101,7 @@ class Release:
     def cells(self) -> int:
         product = 1
         for by in self.by:
-            product *= len(by.groups)
+            product *= by.size
         return product
 
     def values_per_cell(self, mode: str) -> int:
@@ -117,12 +126,17 @@ class PlanDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What every party computes for one query. `statements` are the canonical texts, in order."""
+    """What every party computes for one query.
+
+    `statements` are the canonical texts, in order; `uses` says which releases each of them reads, in its own order.
+    A release that several statements read is computed, noised and charged once.
+    """
 
     mode: str
     micro_epsilon: int
     minimum_cohort: int
     statements: tuple[str, ...]
+    uses: tuple[tuple[int, ...], ...]
     datasets: tuple[PlanDataset, ...]
     columns: tuple[PlanColumn, ...]
     releases: tuple[Release, ...]
@@ -135,13 +149,13 @@ class Plan:
             "micro_epsilon": self.micro_epsilon,
             "minimum_cohort": self.minimum_cohort,
             "statements": list(self.statements),
+            "uses": _listed(self.uses),
             "datasets": [vars(d) for d in self.datasets],
             "columns": [vars(c) for c in self.columns],
             "releases": [
                 {
-                    "statement": r.statement,
                     "cohort": _listed(r.cohort),
-                    "by": [{"column": b.column, "groups": _listed(b.groups)} for b in r.by],
+                    "by": [_partition(b) for b in r.by],
                     "operands": [vars(o) for o in r.operands],
                     "monomials": _listed(r.monomials),
                     "transform": _listed(r.transform),
@@ -156,6 +170,12 @@ class Plan:
     @property
     def hash(self) -> str:
         return digest(self.public())
+
+
+def _partition(by: By) -> dict[str, Any]:
+    if by.edges:
+        return {"column": by.column, "edges": list(by.edges)}
+    return {"column": by.column, "groups": _listed(by.groups)}
 
 
 def _listed(value: Any) -> Any:

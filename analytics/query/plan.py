@@ -3,7 +3,7 @@
     plan = compile(program, datasets, micro_epsilon, mode)
 
 Pure and deterministic: portal, parties and analyst reach the same bytes from the same text and codebooks.
-A statement becomes one released table: disjoint cells, charged once. Names, levels and numbers are replaced by
+A statement becomes released tables of disjoint cells; a table that several statements need is released and charged once. Names, levels and numbers are replaced by
 those of the codebook, so that another spelling of the same question is the same plan.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from analytics.privacy.accountant import LARGEST_QUERY, EpsilonRejected, shares, short_text
+from analytics.privacy.accountant import LARGEST_QUERY, EpsilonRejected, shares, short_text, weighted
 from analytics.query.cohort import among, both, columns_of, compile_predicate, conjunction, present
 from analytics.query.columns import Field
 from analytics.query.describe import describe
@@ -23,7 +23,8 @@ from analytics.query.language import parse
 from analytics.query.lexer import LONGEST_TEXT, MOST_TOKENS
 from analytics.query.model import By, Cohort, Plan, PlanColumn, PlanDataset, Release
 from analytics.query.resolve import Catalogue, DatasetFacts, matching
-from analytics.query.tables import Resolved, sized
+from analytics.query.statistic import Asked, Statistic, every, statistics
+from analytics.query.tables import Resolved, Table, sized
 from analytics.query.tree import Compare, Name, Predicate, Statement
 
 __all__ = ["DatasetFacts", "ProgramRejected", "compile", "describe"]
@@ -31,7 +32,6 @@ __all__ = ["DatasetFacts", "ProgramRejected", "compile", "describe"]
 MODES = ("dp", "exact")
 MOST_CELLS = 4096  # of one statement
 MOST_VALUES = 16384  # released integers of a whole program
-NUMERIC = ("mean", "sum", "var", "sd")
 
 _WORDS = re.compile(r"[\w.-]+|[^\w\s]")  # no fewer than the tokens of a canonical text
 
@@ -54,8 +54,9 @@ def compile(
     if mode == "dp":
         total, charges = _charges(micro_epsilon, parsed.micro_epsilon, parsed.statements)
     capacity = sum(dataset.capacity for dataset in ordered)
+    uses, tables, charged = _shared(found, charges)
     releases = tuple(
-        sized(number, found[number], micro, capacity, mode) for number, micro in enumerate(charges)
+        sized(table, micro, capacity, mode) for table, micro in zip(tables, charged, strict=True)
     )
     values = sum(release.cells * release.values_per_cell(mode) for release in releases)
     if values > MOST_VALUES:
@@ -68,6 +69,7 @@ def compile(
         micro_epsilon=total,
         minimum_cohort=max(int(dataset.policy["minimum_cohort"]) for dataset in ordered),
         statements=tuple(_canonical(one.statement) for one in found),
+        uses=uses,
         datasets=tuple(
             PlanDataset(id=d.id, version=d.version, manifest_hash=d.manifest_hash, capacity=d.capacity)
             for d in ordered
@@ -75,6 +77,29 @@ def compile(
         columns=_columns(releases, ordered[0]),
         releases=releases,
     )
+
+
+def _shared(
+    found: Sequence[Resolved], charges: Sequence[int]
+) -> tuple[tuple[tuple[int, ...], ...], list[Table], list[int]]:
+    """Which tables each statement reads, every table once, and what each is charged: the sum of its statements'."""
+    places: dict[Table, int] = {}
+    charged: list[int] = []
+    uses = []
+    for one, micro in zip(found, charges, strict=True):
+        try:
+            parts = weighted(micro, [weight for _, weight in one.tables])
+        except EpsilonRejected as wrong:
+            raise ProgramRejected(wrong.code, str(wrong), at=one.statement.at) from None
+        own = []
+        for (table, _), part in zip(one.tables, parts, strict=True):
+            place = places.setdefault(table, len(places))
+            if place == len(charged):
+                charged.append(0)
+            charged[place] += part
+            own.append(place)
+        uses.append(tuple(own))
+    return tuple(uses), list(places), charged
 
 
 def _canonical(statement: Statement) -> str:
@@ -117,12 +142,13 @@ def _charges(asked: int, named: int | None, statements: Sequence[Statement]) -> 
 
 
 def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
-    columns = [catalogue.column(name) for name in statement.columns]
-    groups = [catalogue.column(name) for name in statement.by]
-    inner, level, condition = _cells(statement, columns, catalogue)
-    _groupable(statement, groups, inner)
-    by = (*(_every(field) for field in groups), *inner)
-    _bounded(statement, by)
+    columns = tuple(catalogue.column(name) for name in statement.columns)
+    groups = tuple(catalogue.column(name) for name in statement.by)
+    statistic = statistics()[statement.statistic].of(columns)
+    level = _own_level(statement, statistic, columns, catalogue)
+    wanted = statistic.tables(Asked(statement=statement, columns=columns, groups=groups, level=level))
+    condition = None if level is not None else _condition(statement, columns, catalogue)
+    _groupable(statement, groups, [by for one in wanted for by in one.inner])
     cohorts: list[Cohort] = []
     said: list[Predicate] = []
     if condition is not None:
@@ -133,66 +159,50 @@ def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
         cohort, predicate = compile_predicate(statement.where, catalogue)
         cohorts.append(cohort)
         said.append(predicate)
-    return Resolved(
-        statement=replace(
-            statement,
-            columns=tuple(Name(field.name) for field in columns),
-            level=level,
-            where=conjunction(said) if said else None,
-            by=tuple(Name(field.name) for field in groups),
-        ),
-        cohort=both(*(present(field) for field in (*columns, *groups)), *cohorts),
-        by=by,
-        numbers=() if inner or statement.statistic == "count" else tuple(columns),
+    tables = []
+    for one in wanted:
+        by = (*(every(field) for field in groups), *one.inner)
+        _bounded(statement, by)
+        needed = columns if one.present is None else one.present
+        cohort = both(*(present(field) for field in (*needed, *groups)), *cohorts)
+        tables.append(
+            (Table(cohort=cohort, by=by, numbers=one.numbers, shape=one.shape, at=statement.at), one.weight)
+        )
+    canonical = replace(
+        statement,
+        columns=tuple(Name(field.name) for field in columns),
+        level=None if level is None else Name(columns[0].levels[level].label),
+        where=conjunction(said) if said else None,
+        by=tuple(Name(field.name) for field in groups),
     )
+    return Resolved(statement=canonical, tables=tuple(tables))
 
 
-def _cells(
-    statement: Statement, columns: Sequence[Field], catalogue: Catalogue
-) -> tuple[tuple[By, ...], Name | None, tuple[Field, int] | None]:
-    """The partitions that the statistic itself makes, the level it names, the level it is restricted to."""
-    statistic, at = statement.statistic, statement.at
-    kinds = {field.kind for field in columns}
-    if statistic in NUMERIC and kinds == {"category"}:
+def _own_level(
+    statement: Statement, statistic: Statistic, columns: Sequence[Field], catalogue: Catalogue
+) -> int | None:
+    """The code of the level that the statistic is about, one of its first column."""
+    if statement.level is None or statistic.level != "must":
+        return None
+    if columns[0].kind == "number":
         name = columns[0].name
         raise ProgramRejected(
             "wrong_type",
-            f"{name} is a category and has no {statistic}: ask count() by {Name(name)}, or proportion of a level",
+            f"{name} is a number and has no levels: ask count({Name(name)}) where {Name(name)} > ...",
             at=statement.columns[0].at,
         )
-    if statistic == "proportion":
-        if statement.level is None or kinds == {"number"}:
-            name = columns[0].name
-            raise ProgramRejected(
-                "wrong_type",
-                f"{name} is a number and has no levels: ask count({Name(name)}) where {Name(name)} > ...",
-                at=statement.columns[0].at,
-            )
-        code = catalogue.code(columns[0], statement.level)
-        others = tuple(other for other in range(columns[0].codes) if other != code)
-        label = Name(columns[0].levels[code].label)
-        return (By(column=columns[0].name, groups=((code,), others)),), label, None
-    if statistic == "correlate":
-        if columns[0].name == columns[1].name:
-            raise ProgramRejected(
-                "duplicate", f"{columns[0].name} is correlated with itself", at=statement.columns[1].at
-            )
-        if len(kinds) == 2:
-            number, category = sorted(columns, key=lambda field: field.kind, reverse=True)
-            raise ProgramRejected(
-                "pearson_of_nominal",
-                f"{category.name} is a category: its codes have no order, so a Pearson r with {number.name} would"
-                f" mean nothing; ask mean({Name(number.name)}) by {Name(category.name)},"
-                " or correlate two categories or two numbers",
-                at=at,
-            )
-        return (() if kinds == {"number"} else tuple(_every(field) for field in columns)), None, None
+    return catalogue.code(columns[0], statement.level)
+
+
+def _condition(
+    statement: Statement, columns: Sequence[Field], catalogue: Catalogue
+) -> tuple[Field, int] | None:
+    """The level that restricts the cohort: of the category itself before those of other columns."""
     if statement.level is None:
-        return (), None, None
-    # A counted category's own level comes before the levels of other columns.
+        return None
     if columns[0].kind == "category" and matching(columns[0], statement.level.text):
-        return (), None, (columns[0], catalogue.code(columns[0], statement.level))
-    return (), None, catalogue.level(statement.level)
+        return columns[0], catalogue.code(columns[0], statement.level)
+    return catalogue.level(statement.level)
 
 
 def _groupable(statement: Statement, groups: Sequence[Field], inner: Sequence[By]) -> None:
@@ -213,18 +223,14 @@ def _groupable(statement: Statement, groups: Sequence[Field], inner: Sequence[By
 def _bounded(statement: Statement, by: Sequence[By]) -> None:
     cells = 1
     for one in by:
-        cells *= len(one.groups)
+        cells *= one.size
     if cells > MOST_CELLS:
-        product = " x ".join(f"{one.column} {len(one.groups)}" for one in by)
+        product = " x ".join(f"{one.column} {one.size}" for one in by)
         raise ProgramRejected(
             "too_many_cells",
             f"this table has {cells} cells ({product}), at most {MOST_CELLS} are allowed: drop a column of by",
             at=statement.at,
         )
-
-
-def _every(field: Field) -> By:
-    return By(column=field.name, groups=tuple((code,) for code in range(field.codes)))
 
 
 def _columns(releases: Sequence[Release], dataset: DatasetFacts) -> tuple[PlanColumn, ...]:

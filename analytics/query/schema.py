@@ -23,7 +23,8 @@ from analytics.query.errors import CodebookRejected, Problem, nearest
 from analytics.query.fields import not_confirmed, read_field, read_key
 from analytics.query.model import digest
 from analytics.query.problems import Reader
-from analytics.query.tree import ALIASES, STATISTICS, as_number, decimal_text, normal_form
+from analytics.query.statistic import spellings, statistics
+from analytics.query.tree import as_number, decimal_text, normal_form
 
 __all__ = [
     "CodebookRejected", "Field", "Level", "Reduce", "Schema", "canonical_codebook", "layout", "load_codebook",
@@ -255,7 +256,7 @@ def _policy(reader: Reader) -> dict[str, Any]:
         "micro_epsilon_per_query": each,
         "minimum_cohort": inner.whole("minimum_cohort", 11, 1, LARGEST_CAPACITY),
         "modes": modes,
-        "statistics": _words(inner, "statistics", ["*"], ("*", *STATISTICS), ALIASES),
+        "statistics": _words(inner, "statistics", ["*"], ("*", *statistics()), spellings()),
         "expires": _expires(inner),
     }
 

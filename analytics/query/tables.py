@@ -7,48 +7,64 @@ the declared range; a statement that would need more is refused. Public arithmet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from analytics.privacy import mechanisms, sensitivity
 from analytics.privacy.accountant import short_text
-from analytics.privacy.sensitivity import Table
 from analytics.query.columns import Field
 from analytics.query.errors import ProgramRejected
 from analytics.query.model import By, Cohort, Operand, Release
 from analytics.query.tree import Statement
 
 COARSEST = 100  # a step is at most this part of the declared range
-MOMENTS = ((0,), (1,), (2,))
-JOINT_MOMENTS = ((0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1))
+# A mean is asked with "moments": its interval needs the squares, and they cost it nothing (docs/decisions/0008).
+NOISED: Mapping[str, Callable[..., sensitivity.Table]] = {
+    "pair": sensitivity.sum_pair,
+    "moments": sensitivity.moment_simplex,
+    "joint": sensitivity.joint_simplex,
+}
+EXACT = {
+    "pair": ((0,), (1,)),
+    "moments": ((0,), (1,), (2,)),
+    "joint": ((0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What is totalled: integers of `shape` of `numbers` in every cell of `by` over a cohort. Equal ones are one."""
+
+    cohort: Cohort
+    by: tuple[By, ...]
+    numbers: tuple[Field, ...] = field(hash=False)
+    shape: str
+    at: tuple[int, int] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A statement in the codebook's words, and its cells. `numbers` are the columns whose values are summed."""
+    """A statement in the codebook's words, and its tables with the weight of each."""
 
     statement: Statement
-    cohort: Cohort
-    by: tuple[By, ...]
-    numbers: tuple[Field, ...]
+    tables: tuple[tuple[Table, int], ...]
 
 
-def sized(number: int, asked: Resolved, micro_epsilon: int, capacity: int, mode: str) -> Release:
-    """The release of statement `number`; `capacity` is the rows of all datasets together.
+def sized(asked: Table, micro_epsilon: int, capacity: int, mode: str) -> Release:
+    """The release of a table; `capacity` is the rows of all datasets together.
 
     Raises  ProgramRejected: epsilon_too_small (the noise alone would not fit), overflow (1 % of the range is
             too fine for this capacity and epsilon).
     """
     operands = [Operand(column=field.name, bits=field.bits) for field in asked.numbers]
     while True:
-        table = _table(asked.statement.statistic, operands, mode)
+        table = _table(asked.shape, operands, mode)
         scale = mechanisms.scale(table.sensitivity, micro_epsilon) if mode == "dp" else None
         if _fits(table, scale, capacity):
             break
         operands = _coarser(operands, asked, micro_epsilon)
     return Release(
-        statement=number,
         cohort=asked.cohort,
         by=asked.by,
         operands=tuple(operands),
@@ -60,26 +76,22 @@ def sized(number: int, asked: Resolved, micro_epsilon: int, capacity: int, mode:
     )
 
 
-def _table(statistic: str, operands: Sequence[Operand], mode: str) -> Table:
+def _table(shape: str, operands: Sequence[Operand], mode: str) -> sensitivity.Table:
     reaches = [2 ** (operand.bits - 1) for operand in operands]
-    if not operands:
+    if shape == "count":
         return sensitivity.count()
     if mode == "exact":
-        shape = {"correlate": JOINT_MOMENTS, "sum": MOMENTS[:2]}.get(statistic, MOMENTS)
-        return sensitivity.plain(shape, reaches)
-    if statistic == "correlate":
-        return sensitivity.joint_simplex(*reaches)
-    # A mean needs the squares for its interval, and they cost it nothing: docs/decisions/0008.
-    return (sensitivity.sum_pair if statistic == "sum" else sensitivity.moment_simplex)(*reaches)
+        return sensitivity.plain(EXACT[shape], reaches)
+    return NOISED[shape](*reaches)
 
 
-def _fits(table: Table, scale: Fraction | None, capacity: int) -> bool:
+def _fits(table: sensitivity.Table, scale: Fraction | None, capacity: int) -> bool:
     if scale is None:
         return capacity * table.sensitivity < 2**63
     return mechanisms.fits(scale, capacity, table.sensitivity)
 
 
-def _coarser(operands: Sequence[Operand], asked: Resolved, micro_epsilon: int) -> list[Operand]:
+def _coarser(operands: Sequence[Operand], asked: Table, micro_epsilon: int) -> list[Operand]:
     """One low bit less in the widest column that may still lose one."""
     spare = [
         (operand.bits, -place)
@@ -90,7 +102,7 @@ def _coarser(operands: Sequence[Operand], asked: Resolved, micro_epsilon: int) -
         raise ProgramRejected(
             "epsilon_too_small",
             f"epsilon {short_text(micro_epsilon)} needs noise beyond the numbers the parties compute with",
-            at=asked.statement.at,
+            at=asked.at,
         )
     if not spare:
         names = " and ".join(field.name for field in asked.numbers)
@@ -99,7 +111,7 @@ def _coarser(operands: Sequence[Operand], asked: Resolved, micro_epsilon: int) -
             f"sums of {names} fit only with steps above 1 % of the range: give the statement more epsilon"
             if micro_epsilon
             else f"sums of {names} fit only with steps above 1 % of the range",
-            at=asked.statement.at,
+            at=asked.at,
         )
     place = -max(spare)[1]
     return [

@@ -147,45 +147,13 @@ Predicate: TypeAlias = Compare | Among | Missing | Not | And | Or
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistic:
-    """What a statistic takes: its columns, and whether a level may or must follow."""
-
-    name: str
-    words: str
-    columns: tuple[int, ...]
-    level: str  # "no", "may", "must"
-
-
-STATISTICS = {
-    s.name: s
-    for s in (
-        Statistic(name="count", words="number of patients", columns=(0, 1), level="may"),
-        Statistic(name="mean", words="mean", columns=(1,), level="may"),
-        Statistic(name="sum", words="sum", columns=(1,), level="may"),
-        Statistic(name="var", words="variance", columns=(1,), level="may"),
-        Statistic(name="sd", words="standard deviation", columns=(1,), level="may"),
-        Statistic(name="proportion", words="proportion", columns=(1,), level="must"),
-        Statistic(name="correlate", words="correlation or association", columns=(2,), level="no"),
-    )
-}
-ALIASES = {
-    "average": "mean",
-    "avg": "mean",
-    "std": "sd",
-    "stddev": "sd",
-    "variance": "var",
-    "corr": "correlate",
-    "correlation": "correlate",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One line of a program: one released table. `statistic` is a canonical name."""
+    """One line of a program. `statistic` is a canonical name; `values` are the numbers after its columns."""
 
     statistic: str
     columns: tuple[Name, ...] = ()
     level: Name | None = None
+    values: tuple[Name, ...] = ()
     where: Predicate | None = None
     by: tuple[Name, ...] = ()
     micro_epsilon: int | None = None
@@ -193,7 +161,7 @@ class Statement:
 
     def text(self) -> str:
         """The canonical text, one line."""
-        arguments = [*self.columns, *([self.level] if self.level else [])]
+        arguments = [*self.columns, *([self.level] if self.level else []), *self.values]
         text = f"{self.statistic}({', '.join(map(str, arguments))})"
         if self.where is not None:
             text += f" where {self.where}"

@@ -16,6 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from analytics.privacy import mechanisms
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
@@ -39,7 +43,7 @@ def association(question: Question, cells: Sequence[Cell]) -> Figure:
     shown = [x if cell.ok and (exact or x >= minimum) else None for x, cell in zip(seen, cells, strict=True)]
     if not all(cell.ok for cell in cells):
         return Figure(suppressed=True, reason=too_few("exact", minimum), extra=_extra(question, shown))
-    shape = (len(question.inner[0].groups), len(question.inner[1].groups))
+    shape = (question.inner[0].size, question.inner[1].size)
     table = np.maximum(np.array(seen, dtype=np.float64), 0.0).reshape(shape)
     n = sum(seen)
     if n <= 0:
@@ -64,7 +68,7 @@ def association(question: Question, cells: Sequence[Cell]) -> Figure:
 
 def blank(question: Question) -> dict[str, Any]:
     """What goes with V where nothing may be said: the same keys, every number null."""
-    return _extra(question, [None] * (len(question.inner[0].groups) * len(question.inner[1].groups)))
+    return _extra(question, [None] * (question.inner[0].size * question.inner[1].size))
 
 
 def measure(table: Floats) -> tuple[Any, Any, Any, Any]:
@@ -200,3 +204,29 @@ def _extra(
         "p": said(p),
         "cramers_v": said(v),
     }
+
+
+def _table(asked: Asked) -> list[Wanted]:
+    x, y = asked.columns
+    if x.name == y.name:
+        raise asked.refuse("duplicate", f"{x.name} is correlated with itself", 1)
+    return [Wanted(inner=(every(x), every(y)))]
+
+
+def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    scale = releases[0].scale
+    assert scale is not None, "only noise is expected"
+    half = float(mechanisms.reach(scale, level))
+    return Expected(half_width=half, unit="patients in each cell", assuming="nothing")
+
+
+ASSOCIATION = Statistic(
+    name="correlate",
+    words="contingency table, chi-square and Cramer's V",
+    columns=(2, 2),
+    tables=_table,
+    family=association,
+    blank=blank,
+    partial=True,
+    expected=_expected,
+)

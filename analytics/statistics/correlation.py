@@ -14,8 +14,14 @@ from math import atanh, sqrt, tanh
 
 import numpy as np
 
+from analytics.privacy import mechanisms
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted
+from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
+from analytics.statistics.contingency import ASSOCIATION
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, Figure
 from analytics.statistics.question import Question
@@ -93,3 +99,60 @@ def _drawn(cell: Cell) -> tuple[tuple[float, float], float] | None:
     z = np.arctanh(np.clip(r, -ALMOST_ONE, ALMOST_ONE)) + ndtri(u[0]) / np.sqrt(np.maximum(n - 3, 1.0))
     inside, all_draws = noise.interval(np.tanh(z[real])), noise.interval(np.tanh(z))
     return (min(inside[0], all_draws[0]), max(inside[1], all_draws[1])), float(r[real].std())
+
+
+def _joint(asked: Asked) -> list[Wanted]:
+    x, y = asked.columns
+    if x.name == y.name:
+        raise asked.refuse("duplicate", f"{x.name} is correlated with itself", 1)
+    return [Wanted(numbers=(x, y), shape="joint")]
+
+
+def _mixed(asked: Asked) -> list[Wanted]:
+    number, category = sorted(asked.columns, key=lambda field: field.kind, reverse=True)
+    raise asked.refuse(
+        "pearson_of_nominal",
+        f"{category.name} is a category: its codes have no order, so a Pearson r with {number.name} would"
+        f" mean nothing; ask mean({Name(number.name)}) by {Name(category.name)},"
+        " or correlate two categories or two numbers",
+    )
+
+
+def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    scale = releases[0].scale
+    assert scale is not None, "only noise is expected"
+    x, y = (2 ** (operand.bits - 1) for operand in releases[0].operands)
+    # sum xy = ((x2 - x0) (y2 - y0)) / 16 MxMy: four terms of the nine
+    of_product = 1.96 * 2 * sqrt(mechanisms.variance(scale)) / (16 * x * y)
+    return Expected(
+        half_width=of_product / (n * x / 3 * y / 3),
+        unit=None,
+        assuming=f"{n} patients in the group, standard deviations of a sixth of the ranges, means in their middle",
+    )
+
+
+PEARSON = Statistic(
+    name="correlate",
+    words="Pearson correlation",
+    columns=(2, 2),
+    tables=_joint,
+    family=pearson,
+    expected=_expected,
+)
+MIXED = Statistic(name="correlate", words="correlation", columns=(2, 2), tables=_mixed)
+
+
+def _by_kind(columns: Sequence[Field]) -> Statistic:
+    kinds = {field.kind for field in columns}
+    return MIXED if len(kinds) == 2 else PEARSON if kinds == {"number"} else ASSOCIATION
+
+
+STATISTICS = (
+    Statistic(
+        name="correlate",
+        words="correlation or association",
+        aliases=("corr", "correlation"),
+        columns=(2, 2),
+        choose=_by_kind,
+    ),
+)

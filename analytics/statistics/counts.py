@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import sqrt
 
+from analytics.privacy import mechanisms
+from analytics.query.columns import Field
+from analytics.query.model import By, Release
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.figure import EMPTY, Figure
@@ -61,3 +65,46 @@ def _jeffreys(released: Sequence[int], t: float) -> tuple[noise.Floats, float]:
     seen = level[n > 0] / n[n > 0]
     spread = float(seen.std()) if seen.size else 0.0
     return betaincinv(level + 0.5, others + 0.5, u[2]), spread
+
+
+def _level_or_not(asked: Asked) -> list[Wanted]:
+    level, field = asked.level, asked.columns[0]
+    assert level is not None, "the compiler found the level"
+    others = tuple(other for other in range(field.codes) if other != level)
+    return [Wanted(inner=(By(column=field.name, groups=((level,), others)),))]
+
+
+def _expected_count(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    scale = releases[0].scale
+    assert scale is not None, "only noise is expected"
+    return Expected(half_width=float(mechanisms.reach(scale, level)), unit="patients", assuming="nothing")
+
+
+def _expected_share(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    scale = releases[0].scale
+    assert scale is not None, "only noise is expected"
+    half = mechanisms.half_width(scale, (0.5 / n, 0.5 / n), level)
+    return Expected(
+        half_width=half, unit=None, assuming=f"{n} patients in the group, a proportion of one half"
+    )
+
+
+STATISTICS = (
+    Statistic(
+        name="count",
+        words="number of patients",
+        columns=(0, 1),
+        level="may",
+        tables=lambda asked: [Wanted()],
+        family=count,
+        expected=_expected_count,
+    ),
+    Statistic(
+        name="proportion",
+        words="proportion",
+        level="must",
+        tables=_level_or_not,
+        family=proportion,
+        expected=_expected_share,
+    ),
+)

@@ -15,6 +15,10 @@ from math import sqrt
 
 import numpy as np
 
+from analytics.privacy import mechanisms
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted, need_numbers
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
@@ -175,3 +179,95 @@ def _behind(label: str, cell: Cell, axis: Axis) -> _Behind | None:
     if real.sum() < noise.FEWEST:
         return None
     return _Behind(n=n[real], mean=middle[real], variance=spread[real], u=u[:, real])
+
+
+def _moments(asked: Asked) -> list[Wanted]:
+    need_numbers(asked)
+    return [Wanted(numbers=asked.columns, shape="moments")]
+
+
+def _pair(asked: Asked) -> list[Wanted]:
+    need_numbers(asked)
+    return [Wanted(numbers=asked.columns, shape="pair")]
+
+
+def _expected_mean(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    scale, step, reach = _noise(releases[0], fields[0])
+    # S = (B2 - B0) / 4M
+    half = mechanisms.half_width(scale, (step / (4 * reach) / n,) * 2, level)
+    assuming = f"{n} patients in the group, a mean in the middle of the range"
+    return Expected(half_width=half, unit=fields[0].unit or None, assuming=assuming)
+
+
+def _expected_sum(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    scale, step, reach = _noise(releases[0], fields[0])
+    # The sum of x = c + step * v is c N + step S with N = (A + B) / 2M, S = (A - B) / 2.
+    centre = float(fields[0].lattice[0]) + step * reach
+    weights = centre / (2 * reach) + step / 2, centre / (2 * reach) - step / 2
+    half = mechanisms.half_width(scale, weights, level)
+    return Expected(half_width=half, unit=fields[0].unit or None, assuming="nothing")
+
+
+def _expected_spread(
+    releases: Sequence[Release], fields: Sequence[Field], n: int, *, squared: bool
+) -> Expected:
+    scale, step, reach = _noise(releases[0], fields[0])
+    # Q = (B0 - B1 + B2) / 4 carries the error; a standard deviation of a sixth of the codes is assumed.
+    of_variance = 1.96 * sqrt(3) / 4 * sqrt(mechanisms.variance(scale)) * step**2 / n
+    half = of_variance if squared else of_variance / (2 * step * reach / 3)
+    unit = fields[0].unit or None
+    return Expected(
+        half_width=half,
+        unit=f"({unit})^2" if unit and squared else unit,
+        assuming=f"{n} patients in the group, a standard deviation of a sixth of the range, a mean in its middle",
+    )
+
+
+def _noise(release: Release, field: Field) -> tuple[Fraction, float, int]:
+    """Scale of the noise, step of the codes in the column's unit, and M."""
+    assert release.scale is not None, "only noise is expected"
+    (operand,) = release.operands
+    return release.scale, float(field.lattice[2] * 2**operand.dropped), 2 ** (operand.bits - 1)
+
+
+STATISTICS = (
+    Statistic(
+        name="mean",
+        words="mean",
+        aliases=("average", "avg"),
+        level="may",
+        tables=_moments,
+        family=mean,
+        unit=lambda unit: unit or None,
+        expected=_expected_mean,
+    ),
+    Statistic(
+        name="sum",
+        words="sum",
+        level="may",
+        tables=_pair,
+        family=total,
+        unit=lambda unit: unit or None,
+        expected=_expected_sum,
+    ),
+    Statistic(
+        name="var",
+        words="variance",
+        aliases=("variance",),
+        level="may",
+        tables=_moments,
+        family=variance,
+        unit=lambda unit: f"{unit} squared" if unit else None,
+        expected=lambda releases, fields, n, level: _expected_spread(releases, fields, n, squared=True),
+    ),
+    Statistic(
+        name="sd",
+        words="standard deviation",
+        aliases=("std", "stddev"),
+        level="may",
+        tables=_moments,
+        family=deviation,
+        unit=lambda unit: unit or None,
+        expected=lambda releases, fields, n, level: _expected_spread(releases, fields, n, squared=False),
+    ),
+)

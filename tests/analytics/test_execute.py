@@ -100,6 +100,12 @@ KINDS = {
 }
 
 
+def grids(column):
+    """Ascending codes; the last edge may lie beyond every code."""
+    codes = st.sets(st.integers(0, 1 << BITS[column]), min_size=2, max_size=5)
+    return codes.map(lambda found: By(column=column, edges=tuple(sorted(found))))
+
+
 @st.composite
 def releases(draw, mode):
     operands, monomials, transform = KINDS[draw(st.sampled_from(list(KINDS)))]
@@ -110,11 +116,10 @@ def releases(draw, mode):
         [((0,), (1,), (2, 3)), ((5,), (7,)), ((0,), (1,), (2,), (3,), (4,), (5,), (6,), (7,))]
     )
     return Release(
-        statement=0,
         cohort=draw(cohorts()),
         by=tuple(
-            By(column=c, groups=draw(groups))
-            for c in draw(st.lists(st.sampled_from(["region", "age"]), max_size=2, unique=True))
+            draw(grids(c)) if c == "bmi" else By(column=c, groups=draw(groups))
+            for c in draw(st.lists(st.sampled_from(["region", "age", "bmi"]), max_size=2, unique=True))
         ),
         operands=tuple(Operand(column=c, bits=BITS[c] - dropped, dropped=dropped) for c in operands),
         monomials=monomials,
@@ -131,6 +136,7 @@ def plan_of(mode, minimum, capacities, made):
         micro_epsilon=0,
         minimum_cohort=minimum,
         statements=("s",),
+        uses=(tuple(range(len(made))),),
         datasets=tuple(
             PlanDataset(id=f"{k:032x}", version=1, manifest_hash="00" * 32, capacity=c)
             for k, c in enumerate(capacities)
@@ -237,7 +243,6 @@ def check_cost(world, plan, held=()):
 def moments():
     _, monomials, _ = KINDS["sd"]
     return Release(
-        statement=0,
         cohort=("less", "bmi", 300),
         by=(By(column="region", groups=((0,), (1,), (2,))),),
         operands=(Operand(column="age", bits=5),),
@@ -264,7 +269,6 @@ def test_padding_rows_and_rows_marked_invalid_count_nowhere():
     world = World(13)
     clear = [made_table(world.rng, 10)]
     count = Release(
-        statement=0,
         cohort=("not", ("less", "age", 0)),
         monomials=((),),
         transform=((1,),),

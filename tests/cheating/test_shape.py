@@ -60,7 +60,6 @@ def clear_table(kind: str, rng: np.random.Generator) -> dict[str, Any]:
 def test_a_plan_sends_the_same_whoever_is_in_its_cohort(mode: str) -> None:
     """An empty cohort, a missing column, one full cell: as many rounds, messages and bytes."""
     count = Release(
-        statement=0,
         cohort=("and", ("less", "bmi", 200), ("present", "age")),
         by=(By(column="region", groups=((0,), (1,), (2,))),),
         operands=(Operand(column="age", bits=5, dropped=0),),

@@ -28,7 +28,6 @@ LIMIT = 5.0 / np.sqrt(RUNS * CELLS)  # of a correlation that should be zero
 def counted(scale: Fraction) -> Release:
     """Counts in 32 by 16 by 8 cells."""
     return Release(
-        statement=0,
         cohort=("all",),
         by=tuple(
             By(column=name, groups=tuple((code,) for code in range(codes)))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse, parse_predicate, parse_test, to_json
+from analytics.query.statistic import statistics
 from analytics.query.tree import (
     KEYWORDS,
-    STATISTICS,
     Among,
     And,
     Compare,
@@ -309,15 +309,22 @@ PREDICATES = st.recursive(
 )
 
 
+def columns_of(statistic):
+    """Names; where numbers may follow the columns, none that spells a number."""
+    return NAMES.filter(lambda name: name.number is None) if statistic.values[1] else NAMES
+
+
 @st.composite
-def statements(draw):
-    statistic = STATISTICS[draw(st.sampled_from(sorted(STATISTICS)))]
-    columns = draw(st.sampled_from(statistic.columns))
+def asked(draw):
+    statistic = statistics()[draw(st.sampled_from(sorted(statistics())))]
+    columns = draw(st.integers(statistic.columns[0], min(statistic.columns[1], 6)))
+    values = draw(st.integers(statistic.values[0], min(statistic.values[1], 4)))
     level = statistic.level == "must" or (statistic.level == "may" and columns and draw(st.booleans()))
     return Statement(
         statistic=statistic.name,
-        columns=tuple(draw(NAMES) for _ in range(columns)),
-        level=draw(NAMES) if level else None,
+        columns=tuple(draw(columns_of(statistic)) for _ in range(columns)),
+        level=draw(columns_of(statistic)) if level else None,
+        values=tuple(Name(str(draw(st.integers(-99, 99)))) for _ in range(values)),
         where=draw(st.none() | PREDICATES),
         by=tuple(draw(st.lists(NAMES, max_size=2))),
         micro_epsilon=draw(st.none() | st.integers(1, 20_000_000)),
@@ -326,7 +333,7 @@ def statements(draw):
 
 PROGRAMS = st.builds(
     lambda found, micro: Program(statements=tuple(found), micro_epsilon=micro),
-    st.lists(statements(), min_size=1, max_size=4),
+    st.lists(asked(), min_size=1, max_size=4),
     st.none() | st.integers(1, 20_000_000),
 )
 

@@ -102,7 +102,6 @@ def _release(monomials, transform, sensitivity, mode, micro, *, by=(), operands=
         size = len(monomials)
         transform = tuple(tuple(int(i == j) for j in range(size)) for i in range(size))
     return Release(
-        statement=0,
         cohort=cohort,
         by=tuple(by),
         operands=operands,
@@ -125,6 +124,7 @@ def plan(text, release, mode="dp", minimum=11, datasets=1, capacity=4096, fields
         micro_epsilon=release.micro_epsilon,
         minimum_cohort=minimum,
         statements=(text,),
+        uses=((0,),),
         datasets=tuple(
             PlanDataset(id=f"{i:032x}", version=1, manifest_hash="0" * 64, capacity=capacity)
             for i in range(datasets)
