@@ -146,9 +146,12 @@ def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
     groups = tuple(catalogue.column(name) for name in statement.by)
     statistic = statistics()[statement.statistic].of(columns)
     level = _own_level(statement, statistic, columns, catalogue)
-    wanted = statistic.tables(Asked(statement=statement, columns=columns, groups=groups, level=level))
+    strata = _strata(statement, statistic, columns)
+    wanted = statistic.tables(
+        Asked(statement=statement, columns=columns, groups=groups, level=level, strata=strata)
+    )
     condition = None if level is not None else _condition(statement, columns, catalogue)
-    _groupable(statement, groups, [by for one in wanted for by in one.inner])
+    _groupable(statement, groups, [*strata, *(by for one in wanted for by in one.inner)])
     cohorts: list[Cohort] = []
     said: list[Predicate] = []
     if condition is not None:
@@ -161,7 +164,7 @@ def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
         said.append(predicate)
     tables = []
     for one in wanted:
-        by = (*(every(field) for field in groups), *one.inner)
+        by = (*(every(field) for field in groups), *strata, *one.inner)
         _bounded(statement, by)
         needed = columns if one.present is None else one.present
         cohort = both(*(present(field) for field in (*needed, *groups)), *cohorts)
@@ -176,6 +179,20 @@ def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
         by=tuple(Name(field.name) for field in groups),
     )
     return Resolved(statement=canonical, tables=tuple(tables))
+
+
+def _strata(statement: Statement, statistic: Statistic, columns: Sequence[Field]) -> tuple[By, ...]:
+    """The partitions by the columns that make strata."""
+    if statistic.strata is None:
+        return ()
+    for field, name in zip(columns[statistic.strata :], statement.columns[statistic.strata :], strict=True):
+        if field.kind == "number":
+            raise ProgramRejected(
+                "wrong_type",
+                f"{field.name} is a number and makes no strata: name a category, or cut the number in the codebook",
+                at=name.at,
+            )
+    return tuple(every(field) for field in columns[statistic.strata :])
 
 
 def _own_level(

@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A statement with its names found in the codebook. `level` is a code of the first column, if one was named."""
+    """A statement with its names found in the codebook. `level` is a code of the first column, if one was named.
+
+    strata  partitions that every table gets between its groups and its `inner`
+    """
 
     statement: Statement
     columns: tuple[Field, ...]
     groups: tuple[Field, ...]
     level: int | None = None
+    strata: tuple[By, ...] = ()
 
     def refuse(self, code: str, message: str, column: int | None = None) -> ProgramRejected:
         """The refusal of this statement, at one of its columns or as a whole; to be raised."""
@@ -42,7 +46,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One table of the parties: in every group of the statement, for every cell of `inner`, integers of `shape`.
+    """One table of the parties: in every group and stratum, for every cell of `inner`, integers of `shape`.
 
     shape    "count", "pair", "moments" or "joint" (analytics.privacy.sensitivity), of `numbers`
     present  columns whose values must not be missing: the statement's own, unless said otherwise
@@ -78,6 +82,8 @@ class Statistic:
     columns  fewest and most columns; values: fewest and most numbers after them, as quantiles or times
     level    whether a level may or must follow the columns: "no", "may" (also one of another column, as a
              condition), "must" (of the first column)
+    strata   how many columns come before those that make strata, of which the figure is a combination; None: there
+             are none
     tables   what it needs; raises ProgramRejected for columns that it is not for
     family   one figure for each group, from the cells of its one table; or
     groups   all groups of the answer, from the integers of all its tables
@@ -94,6 +100,7 @@ class Statistic:
     columns: tuple[int, int] = (1, 1)
     values: tuple[int, int] = (0, 0)
     level: str = "no"
+    strata: int | None = None
     tables: Tables = lambda asked: ()
     family: Family | None = None
     groups: Groups | None = None

@@ -21,7 +21,7 @@ from analytics.statistics.cells import Cell
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One statement of a plan with its releases. `groups` are its By; a release's others are the statistic's own."""
+    """One statement of a plan with its releases. `groups` are its By, then come its strata, then the statistic's own."""
 
     text: str
     statistic: Statistic
@@ -34,6 +34,7 @@ class Question:
     capacity: int
     releases: tuple[Release, ...]
     groups: tuple[By, ...]
+    strata: tuple[By, ...]
     fields: Mapping[str, Field]
 
     @property
@@ -44,7 +45,7 @@ class Question:
     @property
     def inner(self) -> tuple[By, ...]:
         """The partitions that the statistic made of the first release."""
-        return self.release.by[len(self.groups) :]
+        return self.release.by[len(self.groups) + len(self.strata) :]
 
     @property
     def micro_epsilon(self) -> int:
@@ -69,7 +70,7 @@ class Question:
         return [decimal_text(field.value(code)) for code in by.edges]
 
     def cells(self, integers: Sequence[int], release: int = 0) -> list[tuple[dict[str, str], list[Cell]]]:
-        """The cells of every group with what the group is called, in the order of the release.
+        """The cells of every group with what the group is called, in the order of the release: strata, inner.
 
         Raises  ValueError if there are not as many integers as the release has.
         """
@@ -109,9 +110,12 @@ def _question(plan: Plan, number: int, fields: Mapping[str, Field]) -> Question:
     statement = parse(text).statements[0]
     columns = tuple(name.text for name in statement.columns)
     releases = tuple(plan.releases[place] for place in plan.uses[number])
+    statistic = statistics()[statement.statistic].of([fields[name] for name in columns])
+    groups = len(statement.by)
+    strata = 0 if statistic.strata is None else len(columns) - statistic.strata
     return Question(
         text=text,
-        statistic=statistics()[statement.statistic].of([fields[name] for name in columns]),
+        statistic=statistic,
         columns=columns,
         level=None if statement.level is None else statement.level.text,
         values=tuple(name.text for name in statement.values),
@@ -120,6 +124,7 @@ def _question(plan: Plan, number: int, fields: Mapping[str, Field]) -> Question:
         minimum_cohort=plan.minimum_cohort,
         capacity=sum(dataset.capacity for dataset in plan.datasets),
         releases=releases,
-        groups=releases[0].by[: len(statement.by)],
+        groups=releases[0].by[:groups],
+        strata=releases[0].by[groups : groups + strata],
         fields=fields,
     )
