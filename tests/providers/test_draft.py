@@ -166,6 +166,25 @@ def test_the_draft_of_a_file_as_hospitals_have_them_passes_check(tmp_path, capsy
         assert found["AGE"]["missingValues"] == ["", ".A"]
 
 
+def test_the_draft_of_a_parquet_file_passes_check(tmp_path, capsys):
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is optional: 170 MB, for Parquet files only")
+    from pyarrow import parquet
+
+    columns = {
+        "id": [f"P{n}" for n in range(40)],
+        "weight": [None if n == 5 else 61.5 + n / 4 for n in range(40)],
+        "grade": [n % 4 for n in range(40)],
+        "sex": arrow.array(["FM"[n % 2] for n in range(40)]).dictionary_encode(),
+        "treated": [bool(n % 2) for n in range(40)],
+        "started": [date(2020, 1, 1 + n % 28) for n in range(40)],
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "p.parquet")
+    book = passes(tmp_path, [str(tmp_path / "p.parquet")], capsys)
+    found = {item["name"]: item for item in book["fields"]}
+    assert found["weight"]["type"] == "number" and found["started"]["unit"] == "days since 2020-01-01"
+    assert [len(found[name]["categories"]) for name in ("sex", "treated")] == [2, 2]
+
+
 # -- what is proposed ----------------------------------------------------------------------------------------
 
 
