@@ -44,12 +44,20 @@ def describe(plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTE
         "columns": [column.name for column in plan.columns],
         "released": sum(release.cells * release.values_per_cell(plan.mode) for release in plan.releases),
         "statements": [
-            _statement(plan, number, ordered[0], planned) for number in range(len(plan.statements))
+            {"label": label} | _statement(plan, number, ordered[0], planned)
+            for number, label in enumerate(labels(plan))
         ],
+        "tables": [_table(plan, place) for place in range(len(plan.releases))],
         "plan_hash": plan.hash,
     }
     cost = estimate(plan)
     return described | {"rounds": cost.rounds, "bytes_per_party": cost.bytes_per_party}
+
+
+def labels(plan: Plan) -> list[str | None]:
+    """What each statement is of the plan: primary or exploratory where one is marked primary, else nothing."""
+    primary = [parse(text).statements[0].primary for text in plan.statements]
+    return [("primary" if one else "exploratory") if any(primary) else None for one in primary]
 
 
 def _planned(ordered: Sequence[DatasetFacts]) -> int:
@@ -95,6 +103,7 @@ def _table(plan: Plan, place: int) -> dict[str, Any]:
         "table": place + 1,
         "cells": release.cells,
         "epsilon": epsilon_text(release.micro_epsilon),
+        "share": release.micro_epsilon / plan.micro_epsilon if plan.micro_epsilon else None,
         "sensitivity": release.sensitivity,
         "noise": _noise(release),
         "read_by": [number + 1 for number, places in enumerate(plan.uses) if place in places],
