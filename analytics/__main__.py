@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def ask(options: argparse.Namespace) -> int:
     parties = None if options.parties is None else _parties(options.parties)
     client, program = Client(options.url, options.token), _program(options.program)
-    query = client.ask(program, options.dataset, options.epsilon, options.mode)
+    query = client.ask(program, options.dataset, options.epsilon, options.mode, confirmed=options.confirm)
     print(f"query {query['id']}", file=sys.stderr, flush=True)
     result = client.wait(query["id"], options.timeout, told=lambda state: print(state, file=sys.stderr))
     if parties is not None:
@@ -60,7 +60,9 @@ def ask(options: argparse.Namespace) -> int:
 
 def preview(options: argparse.Namespace) -> int:
     client = Client(options.url, options.token)
-    body = client.preview(_program(options.program), options.dataset, options.epsilon, options.mode)
+    body = client.preview(
+        _program(options.program), options.dataset, options.epsilon, options.mode, _assumed(options.assume)
+    )
     print(_json(body) if options.json else render.plan(body.get("plan", body)))
     if body.get("missing") is not None:
         told = f"party {body['missing']} is lost: an order now would be {body.get('security')}"
@@ -99,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print the body as JSON")
         command.add_argument("--parties", metavar="FILE", help="trusted party keys: check the signatures too")
         command.add_argument(
+            "--confirm", action="store_true", help="ask also where noise would drown a figure (ask only)"
+        )
+        command.add_argument(
+            "--assume",
+            action="append",
+            default=[],
+            metavar="[STATEMENT:]sd=10,n=746,rate=0.3,effect=1,width=0.5",
+            help="what is supposed of each figure, or of one statement's by its number (preview only)",
+        )
+        command.add_argument(
             "program", metavar="PROGRAM_OR_FILE", help="the program, or a file that holds it"
         )
     command = commands.add_parser("verify", help="check offline who signed a saved result")
@@ -106,6 +118,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("result", metavar="RESULT.json", help="what ask --json printed")
     command.add_argument("--parties", required=True, metavar="FILE", help="trusted party keys (access.json)")
     return parser
+
+
+def _assumed(given: Sequence[str]) -> dict[str, Any]:
+    """The assumptions of a preview, as the REST interface takes them; the portal says what is wrong with a value."""
+    found: dict[str, Any] = {}
+    for text in given:
+        statement, colon, rest = text.rpartition(":")
+        pairs = [pair.partition("=") for pair in rest.split(",")]
+        if not all(name and equals and value for name, equals, value in pairs):
+            raise RequestRejected(f"--assume {text}: write name=value, as in sd=10,n=746 or 2:sd=10")
+        values = {
+            {"rate": "event_rate"}.get(name.strip(), name.strip()): value.strip() for name, _, value in pairs
+        }
+        found.setdefault(statement.strip() if colon else "all", {}).update(values)
+    return found
 
 
 def seconds(text: str) -> float:

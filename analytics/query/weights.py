@@ -38,7 +38,7 @@ def split(
     Raises  ProgramRejected, epsilon_exhausted, if a table would have less than a millionth.
     """
     weights = [0] * len(tables)
-    primary = set()
+    primary: set[int] = set()
     for one, places in zip(found, uses, strict=True):
         if one.statement.primary:
             primary.update(places)
