@@ -1,4 +1,4 @@
-"""python -m analytics ask | preview | verify: questions from a terminal.
+"""python -m analytics ask | preview | twin | verify: questions from a terminal.
 
 Results go to stdout, all else to stderr. Exit: 0 released, 2 bad program or request, 3 refused or
 withdrawn, 4 aborted, 5 time-out, 1 the portal cannot be reached or the answer cannot be verified.
@@ -37,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def ask(options: argparse.Namespace) -> int:
+    if options.twin:
+        return twin(options)
     parties = None if options.parties is None else _parties(options.parties)
     client, program = Client(options.url, options.token), _program(options.program)
-    query = client.ask(program, options.dataset, options.epsilon, options.mode)
+    query = client.ask(program, options.dataset, options.epsilon, options.mode, confirmed=options.confirm)
     print(f"query {query['id']}", file=sys.stderr, flush=True)
     result = client.wait(query["id"], options.timeout, told=lambda state: print(state, file=sys.stderr))
     if parties is not None:
@@ -60,12 +62,98 @@ def ask(options: argparse.Namespace) -> int:
 
 def preview(options: argparse.Namespace) -> int:
     client = Client(options.url, options.token)
-    body = client.preview(_program(options.program), options.dataset, options.epsilon, options.mode)
+    body = client.preview(
+        _program(options.program), options.dataset, options.epsilon, options.mode, _assumed(options.assume)
+    )
+    answered = None
+    if options.twin:
+        answered = _twin_answer(options, _public([client.dataset(dataset) for dataset in options.dataset]))
+        body = body | {"twin": answered}
     print(_json(body) if options.json else render.plan(body.get("plan", body)))
+    if answered is not None and not options.json:
+        print(f"\n{answered['twin']}\n\n{render.answer(answered)}")
     if body.get("missing") is not None:
         told = f"party {body['missing']} is lost: an order now would be {body.get('security')}"
         print(f"{told}, and waits for every provider's consent", file=sys.stderr)
     return 0
+
+
+def twin(options: argparse.Namespace) -> int:
+    """The dummy twins' answers, from codebooks in files or of a portal's datasets; nothing is submitted."""
+    if options.codebook:
+        found = [_codebook(path) for path in options.codebook]
+    elif options.url and options.token and options.dataset:
+        client = Client(options.url, options.token)
+        found = _public([client.dataset(dataset) for dataset in options.dataset])
+    else:
+        raise RequestRejected("name --codebook FILE, or --url, --token and --dataset")
+    if options.csv is not None:
+        _write_twin(options.csv, found)
+    if options.program is not None:
+        answered = _twin_answer(options, found)
+        print(_json(answered) if options.json else f"{answered['twin']}\n\n{render.answer(answered)}")
+    elif options.csv is None:
+        raise RequestRejected("name a program, or --csv FILE for the twin's table")
+    return 0
+
+
+def _twin_answer(options: argparse.Namespace, found: Sequence[Any]) -> dict[str, Any]:
+    from analytics.privacy.accountant import EpsilonRejected, micro_epsilon
+    from analytics.query.errors import QueryError
+    from analytics.query.plan import compile
+    from analytics.twin import answer
+
+    program = request(_program(options.program), [], options.epsilon, options.mode)["program"]
+    try:
+        return answer(compile(program, found, micro_epsilon(options.epsilon), options.mode), found)
+    except (QueryError, EpsilonRejected) as wrong:
+        raise RequestRejected(str(wrong), wrong.code) from None
+
+
+def _write_twin(path: str, found: Sequence[Any]) -> None:
+    from analytics.query.errors import QueryError
+    from analytics.twin import raw_file
+
+    if len(found) > 1:
+        raise RequestRejected("--csv writes the twin of one dataset: name one")
+    try:
+        text = raw_file(found[0])
+        Path(path).write_text(text, encoding="utf-8")
+    except QueryError as wrong:
+        raise RequestRejected(str(wrong), wrong.code) from None
+    except OSError as wrong:
+        raise RequestRejected(f"{path} cannot be written: {wrong.strerror}") from None
+
+
+def _codebook(path: str) -> Any:
+    """A codebook of a file as the facts of a dataset that nobody has uploaded yet."""
+    from analytics.query.errors import CodebookRejected
+    from analytics.query.resolve import DatasetFacts
+    from analytics.query.schema import load_codebook, parse_codebook
+
+    try:
+        schema = parse_codebook(load_codebook(_read(path)))
+    except CodebookRejected as wrong:
+        raise RequestRejected(f"{path}: {wrong}", wrong.code) from None
+    return DatasetFacts(
+        id=schema.hash[:32],
+        version=1,
+        manifest_hash=schema.hash,
+        capacity=schema.capacity,
+        schema=schema,
+        policy=schema.policy,
+    )
+
+
+def _public(bodies: Sequence[dict[str, Any]]) -> list[Any]:
+    """The facts of datasets as the portal shows them."""
+    from analytics.check import facts_of
+    from analytics.query.errors import QueryError
+
+    try:
+        return [facts_of(body) for body in bodies]
+    except (QueryError, KeyError, TypeError, ValueError) as wrong:
+        raise RequestRejected(f"a dataset of this portal cannot be read: {wrong}") from None
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -99,13 +187,56 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print the body as JSON")
         command.add_argument("--parties", metavar="FILE", help="trusted party keys: check the signatures too")
         command.add_argument(
+            "--confirm", action="store_true", help="ask also where noise would drown a figure (ask only)"
+        )
+        command.add_argument(
+            "--assume",
+            action="append",
+            default=[],
+            metavar="[STATEMENT:]sd=10,n=746,rate=0.3,effect=1,width=0.5",
+            help="what is supposed of each figure, or of one statement's by its number (preview only)",
+        )
+        command.add_argument(
+            "--twin", action="store_true", help="let the datasets' dummy twins answer; nothing is submitted"
+        )
+        command.add_argument(
             "program", metavar="PROGRAM_OR_FILE", help="the program, or a file that holds it"
         )
+        command.set_defaults(codebook=[], csv=None)
+    words = "let a dummy twin, made up from the codebook alone, answer a program in clear"
+    command = commands.add_parser("twin", help=words, description=words)
+    command.set_defaults(run=twin)
+    command.add_argument(
+        "--codebook", action="append", default=[], metavar="FILE", help="again to pool several"
+    )
+    command.add_argument("--url", help="address of the portal")
+    command.add_argument("--token", help="your API token")
+    command.add_argument("--dataset", action="append", metavar="ID", help="again to pool several")
+    command.add_argument("--epsilon", default="1", help="total for the program, per dataset (default 1)")
+    command.add_argument("--mode", choices=("dp", "exact"), default="dp")
+    command.add_argument("--json", action="store_true", help="print the body as JSON")
+    command.add_argument("--csv", metavar="FILE", help="write the twin's raw table")
+    command.add_argument("program", nargs="?", metavar="PROGRAM_OR_FILE", help="the program, or its file")
     command = commands.add_parser("verify", help="check offline who signed a saved result")
     command.set_defaults(run=verify)
     command.add_argument("result", metavar="RESULT.json", help="what ask --json printed")
     command.add_argument("--parties", required=True, metavar="FILE", help="trusted party keys (access.json)")
     return parser
+
+
+def _assumed(given: Sequence[str]) -> dict[str, Any]:
+    """The assumptions of a preview, as the REST interface takes them; the portal says what is wrong with a value."""
+    found: dict[str, Any] = {}
+    for text in given:
+        statement, colon, rest = text.rpartition(":")
+        pairs = [pair.partition("=") for pair in rest.split(",")]
+        if not all(name and equals and value for name, equals, value in pairs):
+            raise RequestRejected(f"--assume {text}: write name=value, as in sd=10,n=746 or 2:sd=10")
+        values = {
+            {"rate": "event_rate"}.get(name.strip(), name.strip()): value.strip() for name, _, value in pairs
+        }
+        found.setdefault(statement.strip() if colon else "all", {}).update(values)
+    return found
 
 
 def seconds(text: str) -> float:

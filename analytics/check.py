@@ -101,7 +101,7 @@ def recomputed(
     Raises  Unverified where plan or figures differ, or a codebook is not the one its manifest names.
     """
     try:
-        facts = [_facts(body) for body in datasets]
+        facts = [facts_of(body) for body in datasets]
         plan = compile(program, facts, micro_epsilon(epsilon), mode)
         if plan.hash != result["plan_hash"]:
             raise Unverified("the parties computed another plan than this program over these datasets")
@@ -124,7 +124,12 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _facts(body: Mapping[str, Any]) -> DatasetFacts:
+def facts_of(body: Mapping[str, Any]) -> DatasetFacts:
+    """What is public of a dataset, from the body of datasets/ID/.
+
+    Raises  Unverified if the codebook is not the one that the manifest names; KeyError, TypeError, ValueError or
+            QueryError for anything but such a body.
+    """
     manifest, schema = body["manifest"], parse_codebook(body["codebook"])
     if schema.hash != manifest["codebook_hash"]:
         raise Unverified(

@@ -89,13 +89,28 @@ class Client:
         except (httpx.InvalidURL, UnicodeError, ValueError) as wrong:
             raise RequestRejected(f"{url} is no address, or the token no token: {wrong}") from None
 
-    def preview(self, program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
+    def preview(
+        self,
+        program: str,
+        datasets: Sequence[str],
+        epsilon: str,
+        mode: str,
+        assumptions: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """The plan of a program, and what it would cost. Nothing is submitted."""
-        return self._call("POST", "/api/queries/preview/", request(program, datasets, epsilon, mode))
+        body = request(program, datasets, epsilon, mode)
+        if assumptions:
+            body["assumptions"] = assumptions
+        return self._call("POST", "/api/queries/preview/", body)
 
-    def ask(self, program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
-        """Submit a program; returns the query with its "id"."""
-        query = self._call("POST", "/api/queries/", request(program, datasets, epsilon, mode))
+    def ask(
+        self, program: str, datasets: Sequence[str], epsilon: str, mode: str, *, confirmed: bool = False
+    ) -> dict[str, Any]:
+        """Submit a program; returns the query with its "id". `confirmed`: also where a figure is not useful."""
+        body = request(program, datasets, epsilon, mode)
+        if confirmed:
+            body["confirm"] = ["not_useful"]
+        query = self._call("POST", "/api/queries/", body)
         if not isinstance(query.get("id"), str):
             raise Unreachable(f"{self.url} answered, but not as a Fourfold portal does")
         return query
@@ -209,6 +224,8 @@ def _rejected(response: httpx.Response) -> RequestRejected:
     place = ""
     if isinstance(where, dict) and where.get("line") is not None:
         place = f"line {where['line']}, column {where.get('column')}: "
+    if problem.get("code") == "not_useful":
+        detail = f"{detail}; in a terminal: --confirm"
     near = problem.get("suggestions")
     hint = f" (did you mean {' or '.join(map(str, near))}?)" if isinstance(near, list) and near else ""
     return RequestRejected(f"{place}{detail}{hint}", str(problem.get("code", "rejected")))

@@ -24,6 +24,8 @@ def plan(value: Any, indent: int = 0) -> str:
 
 def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
     told = f"epsilon {_epsilon(statement.get('epsilon'))}" if noised else "exact"
+    if statement.get("label") == "exploratory":
+        told += ", exploratory"
     yield f"{statement.get('text', '')}   [{told}]"
     unit = f" {statement['unit']}" if statement.get("unit") else ""
     n = "n (noised)" if noised else "n"

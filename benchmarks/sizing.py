@@ -11,22 +11,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from analytics.query import cost
+from analytics.query.cost import NETWORKS, Network
 from analytics.query.model import Plan
 from benchmarks.questions import plan_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "sizing.md"
 BEGIN, END = "<!-- figures of benchmarks/sizing.py -->\n", "<!-- end of figures -->\n"
 
-# Measured on one core: benchmarks/README.md, rounds and bits to ring elements.
-ROUND_SECONDS = 0.0002  # CPU of one party for a round with next to nothing in it
-BYTE_SECONDS = 4.5e-9  # CPU of one party for each byte that it sends, computation and sealing together
 BASE_BYTES = 60e6  # of a party's process before a query
 HELD = 3  # components that a party holds
-REDIS_BYTES_SECONDS = 1 / 1.5e9  # of one Redis thread, for each byte in or out
 
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000)
 FOUR = {
@@ -42,34 +38,14 @@ KEPT = " (columns kept)"  # as a later query finds them: docs/decisions/0009-rin
 Held = Sequence[Collection[cost.Monomial]]  # the ring columns that each dataset of a plan has
 
 
-@dataclass(frozen=True)
-class Network:
-    """A party's way to Redis: round trip in seconds, bits a second each way."""
-
-    name: str
-    round_trip: float
-    bits: float
-
-
-NETWORKS = (
-    Network("1 ms, 10 Gbit/s", 0.001, 10e9),
-    Network("20 ms, 1 Gbit/s", 0.020, 1e9),
-    Network("40 ms, 100 Mbit/s", 0.040, 100e6),
-)
-
-
 def held(plan: Plan) -> Held:
     """Every ring column that the plan's totals are sums of."""
     return [cost.ring_columns(plan) for _ in plan.datasets]
 
 
 def seconds(plan: Plan, network: Network, kept: Held = ()) -> float:
-    """Rounds one after another, bytes through the narrowest place, computation: none of them overlapped."""
-    spent = cost.estimate(plan, kept)
-    link = 8 * spent.bytes_per_party / network.bits
-    redis = 8 * spent.bytes_per_party * REDIS_BYTES_SECONDS  # four parties, in and out
-    computing = spent.rounds * ROUND_SECONDS + spent.bytes_per_party * BYTE_SECONDS
-    return spent.rounds * network.round_trip + max(link, redis) + computing
+    """What the formula says of a plan, with the ring columns that its datasets have."""
+    return cost.seconds(cost.estimate(plan, kept), network)
 
 
 def planes_bytes(plan: Plan, rows: int) -> float:

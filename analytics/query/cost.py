@@ -33,6 +33,34 @@ class Cost:
     bytes_per_party: int
 
 
+@dataclass(frozen=True)
+class Network:
+    """A party's way to Redis: round trip in seconds, bits a second each way."""
+
+    name: str
+    round_trip: float
+    bits: float
+
+
+NETWORKS = (
+    Network("1 ms, 10 Gbit/s", 0.001, 10e9),
+    Network("20 ms, 1 Gbit/s", 0.020, 1e9),
+    Network("40 ms, 100 Mbit/s", 0.040, 100e6),
+)
+# Measured on one core: benchmarks/README.md, rounds and bits to ring elements.
+ROUND_SECONDS = 0.0002  # CPU of one party for a round with next to nothing in it
+BYTE_SECONDS = 4.5e-9  # CPU of one party for each byte that it sends, computation and sealing together
+REDIS_BYTES_SECONDS = 1 / 1.5e9  # of one Redis thread, for each byte in or out
+
+
+def seconds(cost: Cost, network: Network) -> float:
+    """Rounds one after another, bytes through the narrowest place, computation: none overlapped (docs/sizing.md)."""
+    link = 8 * cost.bytes_per_party / network.bits
+    redis = 8 * cost.bytes_per_party * REDIS_BYTES_SECONDS  # four parties, in and out
+    computing = cost.rounds * ROUND_SECONDS + cost.bytes_per_party * BYTE_SECONDS
+    return cost.rounds * network.round_trip + max(link, redis) + computing
+
+
 @dataclass
 class Tally:
     """Depth in rounds, and words through gates, of one coroutine."""

@@ -1,7 +1,7 @@
 """A plan in words and numbers, for the people who ask, approve and pay.
 
-What is said follows from the plan and public facts alone. Errors are those of the noise, at a planned number of
-patients (the codebook's facts or the capacity): sampling error comes on top and needs the data.
+What is said follows from the plan, public facts and what an analyst supposes. An expected error is that of the noise,
+at a planned number of patients (the codebook's facts or the capacity); precision adds the sampling.
 """
 
 from __future__ import annotations
@@ -14,53 +14,71 @@ from typing import Any
 from analytics.privacy import mechanisms
 from analytics.privacy.accountant import epsilon_text
 from analytics.query.columns import Field
-from analytics.query.cost import estimate
+from analytics.query.cost import NETWORKS, estimate, seconds
+from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse
 from analytics.query.model import Operand, Plan, Release
+from analytics.query.planned import Study
+from analytics.query.precision import LEVEL, MOST_SEARCHED, Asking, Supposed, cheapest, precision, supposed
 from analytics.query.resolve import DatasetFacts
 from analytics.query.statistic import Statistic, statistics
 from analytics.query.tree import Statement, decimal_text
 
-LEVEL = 0.95
 ATTEMPTS = 2
 
 
-def describe(plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTEMPTS) -> dict[str, Any]:
-    """The plan as JSON data: statements with words, cells, noise and expected error; totals and cost.
+def describe(
+    plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTEMPTS, assumptions: Any = None
+) -> dict[str, Any]:
+    """The plan as JSON data: statements with words, cells, noise and precision; tables, totals and cost.
 
-    Shapes  facts: of the plan's datasets, in any order; every number is an int, a finite float or None.
+    Shapes  facts: of the plan's datasets, in any order; assumptions: None, or JSON data for `precision.supposed`;
+            every number is an int, a finite float or None.
+    Raises  ProgramRejected, "assumptions", if those cannot be used.
     """
     by_id = {fact.id: fact for fact in facts}
     ordered = [by_id[dataset.id] for dataset in plan.datasets]
-    planned = _planned(ordered)
+    study = Study.of(ordered)
+    told = supposed(assumptions, len(plan.statements))
+    if sum(one.width is not None for one in told.values()) > MOST_SEARCHED:
+        raise ProgramRejected(
+            "assumptions", f"a width may be wanted of at most {MOST_SEARCHED} statements at once"
+        )
     described = {
         "mode": plan.mode,
         "epsilon": epsilon_text(plan.micro_epsilon),
         "max_attempts": max_attempts,
         "worst_charge": epsilon_text(max_attempts * plan.micro_epsilon),
         "minimum_cohort": plan.minimum_cohort,
-        "planned_n": planned,
+        "planned_n": study.n,
         "datasets": [asdict(dataset) for dataset in plan.datasets],
         "columns": [column.name for column in plan.columns],
         "released": sum(release.cells * release.values_per_cell(plan.mode) for release in plan.releases),
         "statements": [
-            _statement(plan, number, ordered[0], planned) for number in range(len(plan.statements))
+            {"label": label} | _statement(plan, number, ordered, study, told.get(number + 1, Supposed()))
+            for number, label in enumerate(labels(plan))
         ],
+        "tables": [_table(plan, place) for place in range(len(plan.releases))],
         "plan_hash": plan.hash,
     }
     cost = estimate(plan)
-    return described | {"rounds": cost.rounds, "bytes_per_party": cost.bytes_per_party}
+    return described | {
+        "rounds": cost.rounds,
+        "bytes_per_party": cost.bytes_per_party,
+        "seconds": {network.name: round(seconds(cost, network), 3) for network in NETWORKS},
+    }
 
 
-def _planned(ordered: Sequence[DatasetFacts]) -> int:
-    """The registered number of patients where every codebook's facts give one as "n", else the capacity."""
-    said = [fact.schema.facts.get("n") for fact in ordered]
-    if all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in said):
-        return sum(n for n in said if isinstance(n, int))
-    return sum(fact.capacity for fact in ordered)
+def labels(plan: Plan) -> list[str | None]:
+    """What each statement is of the plan: primary or exploratory where one is marked primary, else nothing."""
+    primary = [parse(text).statements[0].primary for text in plan.statements]
+    return [("primary" if one else "exploratory") if any(primary) else None for one in primary]
 
 
-def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> dict[str, Any]:
+def _statement(
+    plan: Plan, number: int, datasets: Sequence[DatasetFacts], study: Study, told: Supposed
+) -> dict[str, Any]:
+    dataset = datasets[0]
     text, places = plan.statements[number], plan.uses[number]
     asked = parse(text).statements[0]
     columns = [dataset.schema.field(name.text) for name in asked.columns]
@@ -70,6 +88,16 @@ def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> 
     groups = 1
     for by in releases[0].by[: len(asked.by)]:
         groups *= by.size
+    asking = Asking(
+        statement=asked,
+        statistic=statistic,
+        columns=columns,
+        fields={field.name: field for field in dataset.schema.fields},
+        releases=releases,
+        study=study,
+        minimum=plan.minimum_cohort,
+        supposed=told,
+    )
     return {
         "text": text,
         "words": _words(asked, statistic, dataset),
@@ -84,7 +112,8 @@ def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> 
         "resolution": {
             name: _resolution(operand, dataset.schema.field(name)) for name, operand in operands.items()
         },
-        "expected_error": _error(statistic, releases, dataset, max(1, planned // groups)),
+        "expected_error": _error(asking),
+        "precision": precision(asking) | {"cheapest": cheapest(asking, text, datasets)},
     }
 
 
@@ -95,6 +124,7 @@ def _table(plan: Plan, place: int) -> dict[str, Any]:
         "table": place + 1,
         "cells": release.cells,
         "epsilon": epsilon_text(release.micro_epsilon),
+        "share": release.micro_epsilon / plan.micro_epsilon if plan.micro_epsilon else None,
         "sensitivity": release.sensitivity,
         "noise": _noise(release),
         "read_by": [number + 1 for number, places in enumerate(plan.uses) if place in places],
@@ -145,14 +175,12 @@ def _title(field: Field) -> str:
     return f"{field.title} ({field.unit})" if field.unit else field.title
 
 
-def _error(
-    statistic: Statistic, releases: Sequence[Release], dataset: DatasetFacts, n: int
-) -> dict[str, Any] | None:
+def _error(asking: Asking) -> dict[str, Any] | None:
     """What the noise alone does to the figure: half-width of a 95 % interval, in the figure's unit."""
-    if statistic.expected is None or releases[0].scale is None:
+    if asking.statistic.expected is None or asking.releases[0].scale is None:
         return None
-    fields = [dataset.schema.field(operand.column) for operand in releases[0].operands]
-    expected = statistic.expected(releases, fields, n, LEVEL)
+    n = asking.planned
+    expected = asking.statistic.expected(asking.releases, asking.operands, n, LEVEL)
     return {
         "half_width": expected.half_width,
         "level": LEVEL,

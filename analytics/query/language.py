@@ -40,7 +40,7 @@ GRAMMAR = r"""
 program: line (SEP line)*
 ?line: statement | total
 total: EPSILON NUMBER
-statement: NAME LPAR [names] RPAR [WHERE predicate] [BY names] [EPSILON NUMBER]
+statement: NAME LPAR [names] RPAR [WHERE predicate] [BY names] [EPSILON NUMBER] [PRIMARY]
 names: name (COMMA name)*
 name: NAME | TEXT | NUMBER
 ?predicate: conjunction | conjunction (OR conjunction)+ -> either
@@ -51,7 +51,7 @@ name: NAME | TEXT | NUMBER
     | name NOT IN LPAR names RPAR -> not_among
     | name IS MISSING -> missing
     | name IS NOT MISSING -> not_missing
-%declare NAME TEXT NUMBER OP LPAR RPAR COMMA SEP WHERE BY EPSILON AND OR NOT IN IS MISSING
+%declare NAME TEXT NUMBER OP LPAR RPAR COMMA SEP WHERE BY EPSILON PRIMARY AND OR NOT IN IS MISSING
 """
 
 _SPELLED = {
@@ -107,13 +107,14 @@ class _Builder(Transformer[Token, Program]):
         return found[0], _micro(found[1])
 
     def statement(self, found: list[Any]) -> Statement:
-        head, _, arguments, _, _, where, _, by, _, epsilon = found
+        head, _, arguments, _, _, where, _, by, _, epsilon, primary = found
         return _statement(
             str(head),
             arguments or (),
             where=where,
             by=by or (),
             micro=None if epsilon is None else _micro(epsilon),
+            primary=primary is not None,
             at=_at(head),
         )
 
@@ -184,6 +185,7 @@ def to_json(program: Program) -> dict[str, Any]:
             "where": None if s.where is None else str(s.where),
             "by": [name.text for name in s.by],
             "epsilon": None if s.micro_epsilon is None else short_text(s.micro_epsilon),
+            **({"primary": True} if s.primary else {}),
         }
         for s in program.statements
     ]
@@ -228,8 +230,8 @@ def _unexpected(token: Token, accepts: set[str], last: Token) -> ProgramRejected
 def _hint(kind: str, accepts: set[str]) -> str:
     if kind == "SEP" or (kind in ("WHERE", "BY", "AND", "OR") and accepts == {"NAME", "EPSILON"}):
         return "; a statement ends with its line, except inside parentheses"
-    if kind in ("WHERE", "BY", "EPSILON"):
-        return "; the order is where, by, epsilon, each once; a name that is also a keyword needs quotes"
+    if kind in ("WHERE", "BY", "EPSILON", "PRIMARY"):
+        return "; the order is where, by, epsilon, primary, each once; a name that is also a keyword needs quotes"
     if kind in ("MISSING", "IN", "IS", "AND", "OR", "NOT"):
         return "; a name that is also a keyword needs quotes, a missing value is found with: is missing"
     if kind in ("NAME", "NUMBER"):
@@ -246,6 +248,7 @@ def _statement(
     where: Predicate | None,
     by: Sequence[Name],
     micro: int | None,
+    primary: bool = False,
     at: tuple[int, int] | None,
 ) -> Statement:
     """A statement with its statistic known and its arguments counted: columns, then a level, then numbers."""
@@ -270,6 +273,7 @@ def _statement(
         where=where,
         by=tuple(by),
         micro_epsilon=micro,
+        primary=primary,
         at=at,
     )
 
@@ -313,7 +317,10 @@ def _from_json(obj: Mapping[str, Any]) -> Program:
         where = f"statement {number}"
         if not isinstance(entry, Mapping):
             raise ProgramRejected("json", f"{where}: an object is needed")
-        _known_keys(entry, {"statistic", "columns", "level", "values", "where", "by", "epsilon"}, where)
+        known = {"statistic", "columns", "level", "values", "where", "by", "epsilon", "primary"}
+        _known_keys(entry, known, where)
+        if not isinstance(entry.get("primary", False), bool):
+            raise ProgramRejected("json", f"{where}: primary is true or false")
         condition = entry.get("where")
         if condition is not None and not isinstance(condition, str):
             raise ProgramRejected("json", f"{where}: where is text, as in the language")
@@ -330,6 +337,7 @@ def _from_json(obj: Mapping[str, Any]) -> Program:
                 where=None if condition is None else parse_predicate(condition),
                 by=_listed(entry.get("by"), f"{where}: by"),
                 micro=None if entry.get("epsilon") is None else _micro(entry["epsilon"]),
+                primary=entry.get("primary", False),
                 at=None,
             )
         )

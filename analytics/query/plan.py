@@ -26,6 +26,7 @@ from analytics.query.resolve import Catalogue, DatasetFacts, matching
 from analytics.query.statistic import Asked, Statistic, every, statistics
 from analytics.query.tables import Resolved, Table, sized
 from analytics.query.tree import Compare, Name, Predicate, Statement
+from analytics.query.weights import marked, split
 
 __all__ = ["DatasetFacts", "ProgramRejected", "compile", "describe"]
 
@@ -55,6 +56,8 @@ def compile(
         total, charges = _charges(micro_epsilon, parsed.micro_epsilon, parsed.statements)
     capacity = sum(dataset.capacity for dataset in ordered)
     uses, tables, charged = _shared(found, charges)
+    if total and marked(found):
+        charged = split(total, found, uses, tables)
     releases = tuple(
         sized(table, micro, capacity, mode) for table, micro in zip(tables, charged, strict=True)
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from analytics.query.columns import Field
@@ -69,10 +70,33 @@ class Expected:
     assuming: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Assumptions:
+    """What is supposed of one group before it is counted, by the analyst or by public facts; None is not known.
+
+    n           patients; at least 1
+    level       of the interval
+    sd          standard deviation of the first column, in its unit
+    event_rate  part of the patients at the level that the statistic is about
+    """
+
+    n: int
+    level: float
+    sd: float | None = None
+    event_rate: float | None = None
+
+    @property
+    def z(self) -> float:
+        """The point of the normal distribution that goes with the level."""
+        return NormalDist().inv_cdf(0.5 + self.level / 2)
+
+
 Tables = Callable[[Asked], Sequence[Wanted]]
 Family = Callable[["Question", Sequence["Cell"]], "Figure"]
 Groups = Callable[["Question", Sequence[Sequence[int]]], list[dict[str, Any]]]
 Expecting = Callable[[Sequence[Release], Sequence[Field], int, float], Expected]
+Sampling = Callable[[Assumptions], float | None]
+Noise = Callable[[Sequence[Release], Sequence[Field], Assumptions], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +115,10 @@ class Statistic:
     partial  whether a table of which some cells are suppressed still has a figure
     unit     the unit of the value, from the unit of the first column
     expected the noise's part of the error, from the tables' releases and columns, a planned n and a level
+    noise    the same half-width where assumptions tell it better than `expected` does; None: they do not
+    sampling half-width of an interval of the sampling alone, from assumptions; None where they do not tell
+    of_cohort whether the figure describes the cohort itself: then its interval is of noise alone, and sampling only
+             says whether the noise matters
     choose   stands for another statistic by the kind of its columns; then nothing but how it is asked counts
     """
 
@@ -108,6 +136,9 @@ class Statistic:
     partial: bool = False
     unit: Callable[[str], str | None] = lambda unit: None
     expected: Expecting | None = None
+    noise: Noise | None = None
+    sampling: Sampling | None = None
+    of_cohort: bool = False
     choose: Callable[[Sequence[Field]], Statistic] | None = field(default=None, repr=False)
 
     def of(self, columns: Sequence[Field]) -> Statistic:

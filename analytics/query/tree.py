@@ -21,7 +21,7 @@ from analytics.query.errors import ProgramRejected
 DEEPEST = 100  # nested predicates and parentheses
 LONGEST_NAME = 256  # characters
 
-KEYWORDS = frozenset({"where", "by", "epsilon", "and", "or", "not", "in", "is", "missing"})
+KEYWORDS = frozenset({"where", "by", "epsilon", "and", "or", "not", "in", "is", "missing", "primary"})
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
 BARE = re.compile(r"[^\W\d](?:\w|-(?=\w))*")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
@@ -148,7 +148,10 @@ Predicate: TypeAlias = Compare | Among | Missing | Not | And | Or
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One line of a program. `statistic` is a canonical name; `values` are the numbers after its columns."""
+    """One line of a program. `statistic` is a canonical name; `values` are the numbers after its columns.
+
+    primary  whether it is of the study's primary endpoint; the others are then exploratory
+    """
 
     statistic: str
     columns: tuple[Name, ...] = ()
@@ -157,6 +160,7 @@ class Statement:
     where: Predicate | None = None
     by: tuple[Name, ...] = ()
     micro_epsilon: int | None = None
+    primary: bool = False
     at: tuple[int, int] | None = field(default=None, compare=False, repr=False)
 
     def text(self) -> str:
@@ -169,6 +173,8 @@ class Statement:
             text += f" by {', '.join(map(str, self.by))}"
         if self.micro_epsilon is not None:
             text += f" epsilon {short_text(self.micro_epsilon)}"
+        if self.primary:
+            text += " primary"
         return text
 
 

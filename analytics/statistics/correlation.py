@@ -138,6 +138,9 @@ PEARSON = Statistic(
     tables=_joint,
     family=pearson,
     expected=_expected,
+    sampling=lambda assumed: (
+        tanh(assumed.z / sqrt(assumed.n - 3)) if assumed.n > 3 else None
+    ),  # at r = 0: widest
 )
 MIXED = Statistic(name="correlate", words="correlation", columns=(2, 2), tables=_mixed)
 

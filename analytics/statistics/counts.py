@@ -14,7 +14,7 @@ from math import sqrt
 from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import By, Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.figure import EMPTY, Figure
@@ -89,6 +89,19 @@ def _expected_share(releases: Sequence[Release], fields: Sequence[Field], n: int
     )
 
 
+def _share_noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    scale, p, n = releases[0].scale, assumed.event_rate, assumed.n
+    if scale is None or p is None:
+        return None
+    # Of level / (level + others), to first order in the two noises.
+    return mechanisms.half_width(scale, ((1 - p) / n, p / n), assumed.level)
+
+
+def _share_sampling(assumed: Assumptions) -> float | None:
+    p = assumed.event_rate
+    return None if p is None else assumed.z * sqrt(p * (1 - p) / assumed.n)
+
+
 STATISTICS = (
     Statistic(
         name="count",
@@ -98,6 +111,10 @@ STATISTICS = (
         tables=lambda asked: [Wanted()],
         family=count,
         expected=_expected_count,
+        sampling=lambda assumed: (
+            assumed.z * sqrt(assumed.n)
+        ),  # Poisson: how another cohort like it would differ
+        of_cohort=True,
     ),
     Statistic(
         name="proportion",
@@ -106,5 +123,7 @@ STATISTICS = (
         tables=_level_or_not,
         family=proportion,
         expected=_expected_share,
+        noise=_share_noise,
+        sampling=_share_sampling,
     ),
 )

@@ -45,6 +45,7 @@ def _statement(question: Question, integers: Sequence[Sequence[int]]) -> dict[st
     ]
     statement: dict[str, Any] = {
         "text": question.text,
+        "label": question.label,
         "statistic": statistic.name,
         "columns": list(question.columns),
         "level": question.level,

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 
 from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, need_numbers
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, need_numbers
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
@@ -209,11 +211,11 @@ def _expected_sum(releases: Sequence[Release], fields: Sequence[Field], n: int, 
 
 
 def _expected_spread(
-    releases: Sequence[Release], fields: Sequence[Field], n: int, *, squared: bool
+    releases: Sequence[Release], fields: Sequence[Field], n: int, level: float, *, squared: bool
 ) -> Expected:
     scale, step, reach = _noise(releases[0], fields[0])
     # Q = (B0 - B1 + B2) / 4 carries the error; a standard deviation of a sixth of the codes is assumed.
-    of_variance = 1.96 * sqrt(3) / 4 * sqrt(mechanisms.variance(scale)) * step**2 / n
+    of_variance = _noise_of_variance(scale, step, n, level)
     half = of_variance if squared else of_variance / (2 * step * reach / 3)
     unit = fields[0].unit or None
     return Expected(
@@ -221,6 +223,40 @@ def _expected_spread(
         unit=f"({unit})^2" if unit and squared else unit,
         assuming=f"{n} patients in the group, a standard deviation of a sixth of the range, a mean in its middle",
     )
+
+
+def _noise_of_variance(scale: Fraction, step: float, n: int, level: float) -> float:
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    return z * sqrt(3) / 4 * sqrt(mechanisms.variance(scale)) * step**2 / n
+
+
+def _deviation_noise(
+    releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions
+) -> float | None:
+    if assumed.sd is None:
+        return None
+    scale, step, _ = _noise(releases[0], fields[0])
+    return _noise_of_variance(scale, step, assumed.n, assumed.level) / (2 * assumed.sd)
+
+
+def _mean_sampling(assumed: Assumptions) -> float | None:
+    return None if assumed.sd is None else assumed.z * assumed.sd / sqrt(assumed.n)
+
+
+def _sum_sampling(assumed: Assumptions) -> float | None:
+    return None if assumed.sd is None else assumed.z * assumed.sd * sqrt(assumed.n)
+
+
+def _variance_sampling(assumed: Assumptions) -> float | None:
+    # Of a normal column: the variance of s^2 is 2 sigma^4 / (n - 1).
+    if assumed.sd is None or assumed.n < 2:
+        return None
+    return assumed.z * assumed.sd**2 * sqrt(2 / (assumed.n - 1))
+
+
+def _deviation_sampling(assumed: Assumptions) -> float | None:
+    of_variance = _variance_sampling(assumed)
+    return None if of_variance is None or assumed.sd is None else of_variance / (2 * assumed.sd)
 
 
 def _noise(release: Release, field: Field) -> tuple[Fraction, float, int]:
@@ -240,6 +276,7 @@ STATISTICS = (
         family=mean,
         unit=lambda unit: unit or None,
         expected=_expected_mean,
+        sampling=_mean_sampling,
     ),
     Statistic(
         name="sum",
@@ -249,6 +286,8 @@ STATISTICS = (
         family=total,
         unit=lambda unit: unit or None,
         expected=_expected_sum,
+        sampling=_sum_sampling,
+        of_cohort=True,
     ),
     Statistic(
         name="var",
@@ -258,7 +297,8 @@ STATISTICS = (
         tables=_moments,
         family=variance,
         unit=lambda unit: f"{unit} squared" if unit else None,
-        expected=lambda releases, fields, n, level: _expected_spread(releases, fields, n, squared=True),
+        expected=partial(_expected_spread, squared=True),
+        sampling=_variance_sampling,
     ),
     Statistic(
         name="sd",
@@ -268,6 +308,8 @@ STATISTICS = (
         tables=_moments,
         family=deviation,
         unit=lambda unit: unit or None,
-        expected=lambda releases, fields, n, level: _expected_spread(releases, fields, n, squared=False),
+        expected=partial(_expected_spread, squared=False),
+        noise=_deviation_noise,
+        sampling=_deviation_sampling,
     ),
 )

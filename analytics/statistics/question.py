@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from analytics.query.columns import Field
+from analytics.query.describe import labels
 from analytics.query.language import parse
 from analytics.query.model import By, Plan, Release
 from analytics.query.resolve import DatasetFacts
@@ -28,6 +29,7 @@ class Question:
     columns: tuple[str, ...]
     level: str | None
     values: tuple[str, ...]
+    label: str | None
     where: str | None
     mode: str
     minimum_cohort: int
@@ -101,10 +103,10 @@ class Question:
 def questions(plan: Plan, facts: Sequence[DatasetFacts]) -> list[Question]:
     """One question per statement of the plan, in order. What the plan reads is equal in all datasets."""
     fields = {field.name: field for field in facts[0].schema.fields}
-    return [_question(plan, number, fields) for number in range(len(plan.statements))]
+    return [_question(plan, number, fields, label) for number, label in enumerate(labels(plan))]
 
 
-def _question(plan: Plan, number: int, fields: Mapping[str, Field]) -> Question:
+def _question(plan: Plan, number: int, fields: Mapping[str, Field], label: str | None) -> Question:
     text = plan.statements[number]
     # A plan's text names columns and levels as the codebook does: nothing is left to look up.
     statement = parse(text).statements[0]
@@ -119,6 +121,7 @@ def _question(plan: Plan, number: int, fields: Mapping[str, Field]) -> Question:
         columns=columns,
         level=None if statement.level is None else statement.level.text,
         values=tuple(name.text for name in statement.values),
+        label=label,
         where=None if statement.where is None else str(statement.where),
         mode=plan.mode,
         minimum_cohort=plan.minimum_cohort,

@@ -20,6 +20,7 @@ from analytics.client import (
 )
 from analytics.query.approval import public_hex, sign
 from analytics.query.model import digest
+from tests.analytics.query.studies import a_codebook, some_facts
 
 QUERY = "11111111-2222-4333-8444-555555555555"
 KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([i + 1] * 32)) for i in range(4)]
@@ -456,3 +457,46 @@ def test_a_table_is_printed_with_chi_square_and_dashes_for_what_is_hidden():
     assert "a  12  -" in out
     assert "chi-square 1.5, df 1, p 0.22" in out
     assert "x at a resolution of 0.5" in out
+
+
+def test_what_is_supposed_goes_with_a_preview(run):
+    portal = Portal((200, {"plan": {"epsilon": "1"}}))
+    arguments = ["--assume", "sd=10,rate=0.3", "--assume", "2:n=746", "count()"]
+    assert run(portal, "preview", *ASK[1:], *arguments)[0] == 0
+    sent = json.loads(portal.requests[0].content)
+    assert sent["assumptions"] == {"all": {"sd": "10", "event_rate": "0.3"}, "2": {"n": "746"}}
+    for wrong in ("sd", "sd=", "=3", "sd=1,,n=2"):
+        code, _, err = run(Portal((200, {})), "preview", *ASK[1:], "--assume", wrong, "count()")
+        assert code == 2 and "write name=value" in err
+
+
+def test_a_figure_that_is_not_useful_is_asked_for_only_when_confirmed(run):
+    refused = Portal(problem(409, "not_useful", "statement 1, count(): too wide", confirm=["not_useful"]))
+    code, out, err = run(refused, *ASK, "count()")
+    assert (code, out) == (2, "") and "too wide" in err and "--confirm" in err
+    assert "confirm" not in json.loads(refused.requests[0].content)
+    portal = asked((200, result(0, 1, 2)))
+    assert run(portal, *ASK, "--confirm", "count()")[0] == 0
+    assert json.loads(portal.requests[0].content)["confirm"] == ["not_useful"]
+
+
+def test_a_twin_answers_in_place_of_the_parties_and_nothing_is_submitted(run):
+    facts = some_facts()
+    body = {
+        "manifest": {
+            "dataset": facts.id,
+            "version": 1,
+            "codebook_hash": facts.schema.hash,
+            "capacity": facts.capacity,
+            "policy": dict(facts.policy),
+        },
+        "codebook": a_codebook(),
+    }
+    portal = Portal((200, body))
+    code, out, _ = run(portal, *ASK, "--twin", "count() by smoker")
+    assert code == 0 and out.startswith("dummy twin") and "count() by smoker" in out
+    assert [(r.method, r.url.path) for r in portal.requests] == [("GET", "/api/datasets/d/")]
+    portal = Portal((200, {"plan": {"epsilon": "1"}}), (200, body))
+    code, out, _ = run(portal, "preview", *ASK[1:], "--twin", "--json", "count() by smoker")
+    answered = json.loads(out)
+    assert answered["plan"] == {"epsilon": "1"} and "no patient" in answered["twin"]["twin"]

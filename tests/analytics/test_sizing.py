@@ -25,7 +25,7 @@ def test_the_model_adds_rounds_bytes_and_computation():
     plan = plan_of("sd(value) by arm", 10_000)
     spent = cost.estimate(plan)
     network = sizing.Network("test", 0.5, 8.0)  # half a second a round, a second a byte
-    computing = spent.rounds * sizing.ROUND_SECONDS + spent.bytes_per_party * sizing.BYTE_SECONDS
+    computing = spent.rounds * cost.ROUND_SECONDS + spent.bytes_per_party * cost.BYTE_SECONDS
     assert sizing.seconds(plan, network) == pytest.approx(
         0.5 * spent.rounds + spent.bytes_per_party + computing
     )
@@ -34,6 +34,6 @@ def test_the_model_adds_rounds_bytes_and_computation():
 def test_redis_is_the_narrowest_place_where_lines_are_fast_enough():
     plan = plan_of("sd(value) by arm", 10_000)
     at_once = sizing.Network("test", 0.0, 1e15)
-    waiting = sizing.seconds(plan, at_once) - cost.estimate(plan).rounds * sizing.ROUND_SECONDS
-    redis = 8 * sizing.REDIS_BYTES_SECONDS + sizing.BYTE_SECONDS
+    waiting = sizing.seconds(plan, at_once) - cost.estimate(plan).rounds * cost.ROUND_SECONDS
+    redis = 8 * cost.REDIS_BYTES_SECONDS + cost.BYTE_SECONDS
     assert waiting == pytest.approx(redis * cost.estimate(plan).bytes_per_party)

@@ -8,6 +8,7 @@ from analytics.query import order as orders
 from analytics.query.model import canonical
 from portal.budgets.models import Account
 from portal.keys import portal_public
+from portal.queries import attempts
 from portal.queries.models import Query
 from portal.registry.models import Dataset
 
@@ -385,3 +386,77 @@ def test_of_two_operators_approving_at_once_one_decides(unguarded, crew):
         thread.join(120)
     assert sorted(outcomes) == ["approved"] + ["too late"] * 7
     assert account(dataset) == (0, 2_000_000)
+
+
+class TestNotUseful:
+    """Public facts say that noise would drown the figure: the analyst confirms, or asks otherwise."""
+
+    @pytest.fixture
+    def known(self):
+        return factories.dataset(book={**factories.codebook(), "facts": {"n": 200}})
+
+    def ask(self, as_, dataset, **changes):
+        return submit(as_, dataset, program="count()", epsilon="0.01", **changes)
+
+    def test_is_refused_with_what_to_send_and_keeps_nothing(self, as_, known):
+        answer = self.ask(as_, known)
+        assert (answer.status_code, answer.json()["code"]) == (409, "not_useful")
+        assert answer.json()["confirm"] == ["not_useful"]
+        assert "statement 1, count()" in answer.json()["detail"]
+        assert Query.objects.count() == 0
+
+    def test_is_asked_all_the_same_when_confirmed(self, as_, known):
+        answer = self.ask(as_, known, confirm=["not_useful"])
+        assert answer.status_code == 201
+        assert answer.json()["plan"]["statements"][0]["precision"]["useful"] is False
+
+    def test_nothing_else_can_be_confirmed(self, as_, known):
+        assert self.ask(as_, known, confirm=["everything"]).json()["code"] == "invalid"
+
+    def test_is_not_asked_where_nobody_registered_how_many_there_are(self, as_, dataset):
+        assert self.ask(as_, dataset).status_code == 201
+
+    def test_is_not_asked_in_exact_mode_or_for_a_useful_figure(self, as_, known):
+        assert self.ask(as_, known, mode="exact").status_code == 201
+        assert submit(as_, known, program="count()").status_code == 201
+
+    def test_a_stored_answer_needs_no_confirmation(self, as_, known, crew):
+        query = Query.objects.get(pk=self.ask(as_, known, confirm=["not_useful"]).json()["id"])
+        as_("operator").post(f"queries/{query.pk}/approve/", {})
+        query.refresh_from_db()
+        assert attempts.begin(query) is not None
+        assert [party.post(party.result(query)).status_code for party in crew] == [200] * 4
+        assert self.ask(as_, known).json()["state"] == "RELEASED"
+
+
+class TestPreviewOfPrecision:
+    def test_tells_widths_power_and_the_cheapest_epsilon(self, as_, dataset):
+        body = {
+            "program": "mean(age) by arm primary\ncount()",
+            "datasets": [dataset.pk],
+            "epsilon": "2",
+            "assumptions": {"1": {"sd": "10", "n": 100, "effect": 5, "width": "4"}},
+        }
+        plan = as_("analyst").post("queries/preview/", body).json()["plan"]
+        first, second = plan["statements"]
+        assert (first["label"], second["label"]) == ("primary", "exploratory")
+        assert first["precision"]["half_width"]["total"] > first["precision"]["half_width"]["sampling"] > 0
+        assert 0 < first["precision"]["power"]["power"] < 1
+        assert float(first["precision"]["cheapest"]["epsilon"]) > 0
+        assert [table["share"] for table in plan["tables"]] == [0.4, 0.6]
+        assert set(plan["seconds"]) and plan["rounds"] > 0
+
+    @pytest.mark.parametrize(
+        "wrong", [{"1": {"sd": -1}}, {"7": {"sd": 1}}, {"all": {"colour": 1}}, {"all": 1}]
+    )
+    def test_refuses_what_cannot_be_supposed(self, as_, dataset, wrong):
+        body = {"program": "count()", "datasets": [dataset.pk], "epsilon": "1", "assumptions": wrong}
+        answer = as_("analyst").post("queries/preview/", body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "assumptions")
+
+    def test_the_operator_s_page_shows_labels_widths_and_shares(self, as_, dataset, client):
+        assert submit(as_, dataset, program="mean(age) by arm primary\ncount()").status_code == 201
+        client.force_login(factories.account("operator"))
+        page = client.get("/admin/queries/waitingquery/").content.decode()
+        for text in ("primary", "exploratory", "40.0 %", "60.0 %", "Seconds", "in all at"):
+            assert text in page, text

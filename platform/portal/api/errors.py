@@ -16,7 +16,7 @@ from analytics.query.consent import ConsentRejected
 from analytics.query.errors import CodebookRejected, PolicyRefused, ProgramRejected
 from portal.absence.lost import LostRefused, NotOperator
 from portal.budgets.actions import BudgetExhausted, decimal_text
-from portal.queries.actions import NotAllowed, ReasonNeeded
+from portal.queries.actions import NotAllowed, NotUseful, ReasonNeeded
 from portal.queries.compiling import RequestRejected
 from portal.queries.reports import ReportConflict, ReportRefused
 from portal.queries.states import IllegalMove
@@ -44,6 +44,7 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotAllowed, 403),
     (NotOperator, 403),
     (LostRefused, 409),
+    (NotUseful, 409),
     (BudgetExhausted, 409),
     (IllegalMove, 409),
     (DatasetConflict, 409),
@@ -134,6 +135,8 @@ def _more(error: Exception) -> dict[str, Any]:
         return {"where": public["where"], "suggestions": public["suggestions"]}
     if isinstance(error, CodebookRejected):
         return {"problems": error.problems}
+    if isinstance(error, NotUseful):
+        return {"confirm": [error.code]}
     if isinstance(error, BudgetExhausted):
         return {
             "dataset": error.dataset,

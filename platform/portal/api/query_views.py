@@ -32,9 +32,9 @@ RETRY_AFTER = "1"
 BODY_LIMIT = 512 * 1024  # 64 KiB of text, escaped
 
 
-def _asked(request: Any) -> dict[str, Any]:
+def _asked(request: Any, kind: type[serializers.RequestSerializer]) -> dict[str, Any]:
     """A validated request, its ids replaced by datasets that this person may ask about."""
-    serializer = serializers.RequestSerializer(data=request.data)
+    serializer = kind(data=request.data)
     serializer.is_valid(raise_exception=True)
     asked = dict(serializer.validated_data)
     asked["datasets"] = _datasets(request.user, asked["datasets"])
@@ -54,19 +54,23 @@ def _datasets(user: Any, ids: list[str]) -> list[Dataset]:
 
 
 class Preview(APIView):
-    """The plan of a question: what it would release, cost and err by. Nothing is kept or charged."""
+    """The plan of a question: what it would release, cost and err by. Nothing is kept or charged.
+
+    With assumptions also how wide each figure will be, its power, and the cheapest epsilon for a wanted width.
+    """
 
     permission_classes = [ByRole]
     roles = {"POST": frozenset({Role.ANALYST})}
     throttle_scope = "compile"
     body_limit = BODY_LIMIT
 
-    @extend_schema(request=serializers.RequestSerializer, responses=serializers.PreviewSerializer)
+    @extend_schema(request=serializers.PreviewRequestSerializer, responses=serializers.PreviewSerializer)
     def post(self, request: Any) -> Response:
-        prepared = prepare(**_asked(request))
-        return Response(self._shown(prepared))
+        asked = _asked(request, serializers.PreviewRequestSerializer)
+        assumptions = asked.pop("assumptions")
+        return Response(self._shown(prepare(**asked), assumptions))
 
-    def _shown(self, prepared: Prepared) -> dict[str, Any]:
+    def _shown(self, prepared: Prepared, assumptions: Any) -> dict[str, Any]:
         plan = prepared.plan
         stored = release.stored_answer(Query(plan_hash=plan.hash)) is not None
         if not stored:
@@ -76,7 +80,7 @@ class Preview(APIView):
             "datasets": [d.pk for d in prepared.datasets],
             "epsilon": decimal_text(plan.micro_epsilon),
             "mode": plan.mode,
-            "plan": prepared.described(),
+            "plan": prepared.described(assumptions),
             "plan_hash": plan.hash,
             "stored": stored,
             "missing": (missing := lost.current()),
@@ -87,7 +91,13 @@ class Preview(APIView):
 @extend_schema_view(
     get=extend_schema(responses=serializers.QuerySerializer(many=True)),
     post=extend_schema(
-        request=serializers.RequestSerializer, responses={201: serializers.QueryDetailSerializer}
+        request=serializers.SubmissionSerializer,
+        responses={
+            201: serializers.QueryDetailSerializer,
+            409: OpenApiResponse(
+                description="not_useful: noise would drown a figure; confirm to ask all the same"
+            ),
+        },
     ),
 )
 class Queries(generics.ListAPIView):
@@ -117,7 +127,7 @@ class Queries(generics.ListAPIView):
         return serializers.QuerySerializer
 
     def post(self, request: Any) -> Response:
-        query = actions.submit(analyst=request.user, **_asked(request))
+        query = actions.submit(analyst=request.user, **_asked(request, serializers.SubmissionSerializer))
         body = serializers.QueryDetailSerializer(query).data
         return Response(
             body, status=status.HTTP_201_CREATED, headers={"Location": f"/api/queries/{query.pk}/"}

@@ -65,6 +65,21 @@ class RequestSerializer(serializers.Serializer):
         return value
 
 
+class PreviewRequestSerializer(RequestSerializer):
+    """A question, and what is supposed of its figures: {"all" or a statement's number: {"sd", "event_rate", "n",
+    "effect", "width"}}."""
+
+    assumptions = serializers.DictField(required=False, allow_null=True, default=None)
+
+
+class SubmissionSerializer(RequestSerializer):
+    """A question to be kept; `confirm` names what is asked for all the same."""
+
+    confirm = serializers.ListField(
+        child=serializers.ChoiceField(choices=["not_useful"]), required=False, default=list, max_length=1
+    )
+
+
 class ReasonSerializer(serializers.Serializer):
     reason = serializers.CharField(max_length=4096, required=False, allow_blank=True, default="")
 

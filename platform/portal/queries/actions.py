@@ -17,6 +17,7 @@ from analytics.query.errors import QueryError
 from analytics.query.model import canonical
 from analytics.query.order import Approval, OrderDataset
 from analytics.query.order import Order as OrderBody
+from analytics.query.precision import not_useful
 from portal.absence import lost, replacement
 from portal.accounts.models import Role, User
 from portal.audit.actions import record
@@ -41,6 +42,16 @@ class NotAllowed(Exception):
     code = "not_allowed"
 
 
+class NotUseful(Exception):
+    """Noise would drown some figures: to be asked all the same, the request confirms it."""
+
+    code = "not_useful"
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        told = "; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more" if len(reasons) > 5 else "")
+        super().__init__(f'{told}. To ask all the same, send "confirm": ["not_useful"]')
+
+
 class ReasonNeeded(Exception):
     """A refusal says why."""
 
@@ -54,19 +65,22 @@ def submit(
     datasets: Sequence[Dataset],
     epsilon: Decimal | None,
     mode: str,
+    confirm: Sequence[str] = (),
 ) -> Query:
     """A new query; RELEASED at once, at no charge, when an identical plan was answered before.
 
-    Raises  as `compiling.prepare`; Superseded if a dataset is an older version and no answer is stored.
+    Raises  as `compiling.prepare`; Superseded if a dataset is an older version and no answer is stored; NotUseful
+            if public facts call a figure not useful, unless that is in `confirm` or the answer is stored.
     """
     prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode)
-    return keep(analyst=analyst, prepared=prepared)
+    return keep(analyst=analyst, prepared=prepared, confirm=confirm)
 
 
 @transaction.atomic
-def keep(*, analyst: User, prepared: Prepared) -> Query:
+def keep(*, analyst: User, prepared: Prepared, confirm: Sequence[str] = ()) -> Query:
     """Write the rows of a submission."""
     plan = prepared.plan
+    described = prepared.described()
     query = Query.objects.create(
         analyst=analyst,
         program=prepared.program,
@@ -75,7 +89,7 @@ def keep(*, analyst: User, prepared: Prepared) -> Query:
         minimum_cohort=plan.minimum_cohort,
         plan=plan.public(),
         plan_hash=plan.hash,
-        description=prepared.described(),
+        description=described,
     )
     QueryDataset.objects.bulk_create(QueryDataset(query=query, dataset=d) for d in prepared.datasets)
     note(query, was="", now=State.SUBMITTED, by=analyst.username)
@@ -83,6 +97,8 @@ def keep(*, analyst: User, prepared: Prepared) -> Query:
         release.release_stored(query, earlier)
         return query
     must_answer(prepared.datasets)
+    if NotUseful.code not in confirm and (reasons := not_useful(described)):
+        raise NotUseful(reasons)
     return query
 
 

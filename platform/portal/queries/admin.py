@@ -118,10 +118,18 @@ def described(description: dict[str, Any]) -> dict[str, Any]:
         "Numbers released": description["released"],
         "Rounds": description["rounds"],
         "Bytes per party": description["bytes_per_party"],
+        **({"Seconds": seconds_text(description["seconds"])} if "seconds" in description else {}),
         "Plan": description["plan_hash"],
     }
     return {
-        "statements": [{**s, "error": error_text(s["expected_error"])} for s in description["statements"]],
+        "statements": [
+            {**s, "error": error_text(s["expected_error"]), "widths": widths_text(s.get("precision"))}
+            for s in description["statements"]
+        ],
+        "tables": [
+            {**t, "percent": None if t["share"] is None else round(100 * t["share"], 1)}
+            for t in description.get("tables", [])
+        ],
         "facts": list(facts.items()),
     }
 
@@ -132,6 +140,27 @@ def error_text(error: dict[str, Any] | None) -> str:
         return "none: exact"
     unit = f" {error['unit']}" if error["unit"] else ""
     return f"\u00b1{error['half_width']:.3g}{unit} ({error['level']:.0%}, noise alone), assuming {error['assuming']}"
+
+
+def widths_text(precision: dict[str, Any] | None) -> str:
+    """What is known of a figure's width in one line; of a query of an earlier release, nothing."""
+    if precision is None:
+        return ""
+    total, n = precision["half_width"]["total"], precision["n"]
+    told = (
+        []
+        if total is None
+        else [f"\u00b1{total:.3g} in all at {'most ' if precision['at_most'] else ''}{n} patients"]
+    )
+    if precision["useful"] is False:
+        told.append("not useful")
+    if precision["suppressed"]:
+        told.append(f"{len(precision['suppressed'])} groups below the minimum cohort")
+    return "; ".join(told)
+
+
+def seconds_text(seconds: dict[str, float]) -> str:
+    return "; ".join(f"{value:.2g} at {network}" for network, value in seconds.items())
 
 
 class _Rows(admin.TabularInline):

@@ -39,9 +39,12 @@ class Prepared:
     facts: tuple[DatasetFacts, ...]
     plan: Plan
 
-    def described(self) -> dict[str, Any]:
-        """The plan in words, cost and expected error, as the REST interface shows it."""
-        return plan.describe(self.plan, self.facts)
+    def described(self, assumptions: Any = None) -> dict[str, Any]:
+        """The plan in words, cost and precision, as the REST interface shows it.
+
+        Raises  ProgramRejected if what an analyst supposes (`analytics.query.precision`) cannot be used.
+        """
+        return plan.describe(self.plan, self.facts, assumptions=assumptions)
 
 
 def micro(epsilon: Decimal) -> int:

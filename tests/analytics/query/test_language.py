@@ -328,6 +328,7 @@ def asked(draw):
         where=draw(st.none() | PREDICATES),
         by=tuple(draw(st.lists(NAMES, max_size=2))),
         micro_epsilon=draw(st.none() | st.integers(1, 20_000_000)),
+        primary=draw(st.booleans()),
     )
 
 
