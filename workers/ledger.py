@@ -109,7 +109,7 @@ class Ledger(Mismatches):
                 self._append(db, "RESERVED", *row)
                 if cells is not None:
                     kept = (nonce, attempt, charge.account, charge.dataset, cells)
-                    db.execute("INSERT INTO cells VALUES (?, ?, ?, ?, ?)", kept)
+                    db.execute("INSERT INTO cells VALUES (?, ?, ?, ?, ?, 0)", kept)
 
     def spend(self, *, nonce: str, attempt: int, session: str) -> None:
         """Turn the attempt's debits from RESERVED to SPENT: the last thing before this party's READY.
@@ -262,10 +262,16 @@ class Ledger(Mismatches):
             rows = db.execute(
                 "SELECT cohorts FROM cells JOIN debits ON (debits.nonce, debits.attempt, debits.dataset)"
                 " = (cells.nonce, cells.attempt, cells.chain)"
-                " WHERE cells.dataset = ? AND cells.nonce != ? AND debits.state != 'RETURNED'",
+                " WHERE cells.dataset = ? AND cells.nonce != ? AND debits.state != 'RETURNED'"
+                " AND NOT cells.withheld",
                 (dataset, but),
             ).fetchall()
         return {row[0] for row in rows}
+
+    def withhold(self, *, nonce: str, attempt: int) -> None:
+        """Record that an exact plan showed nothing: later ones need not be compared with it."""
+        with self._transaction() as db:
+            db.execute("UPDATE cells SET withheld = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
 
     def accepted_cells(self, dataset: str) -> set[str]:
         """The cohorts of every exact plan about a dataset that this party ever accepted."""
@@ -279,7 +285,8 @@ class Ledger(Mismatches):
             row = db.execute(
                 "SELECT 1 FROM cells JOIN debits ON (debits.nonce, debits.attempt, debits.dataset)"
                 " = (cells.nonce, cells.attempt, cells.chain)"
-                " WHERE cells.chain = ? AND cells.dataset != ? AND debits.state != 'RETURNED' LIMIT 1",
+                " WHERE cells.chain = ? AND cells.dataset != ? AND debits.state != 'RETURNED'"
+                " AND NOT cells.withheld LIMIT 1",
                 (chain, dataset),
             ).fetchone()
         return row is not None

@@ -19,6 +19,7 @@ from analytics.query.cohort import columns_of
 from analytics.query.model import By, Cohort, Plan, PlanColumn, Release, canonical, digest
 from analytics.query.resolve import DatasetFacts
 
+NEAR = 2  # in the place of ok
 WORD = 64  # rows
 MOST_WORDS = 1 << 22  # that the comparisons of one dataset may take: 96 MiB at a party
 
@@ -82,6 +83,11 @@ NOTHING = Earlier()
 def too_many(plan: Plan, earlier: Earlier, capacity: int) -> bool:
     """Whether the comparisons of one dataset would not fit into a party's memory."""
     return compared(plan, earlier) * -(-capacity // WORD) > MOST_WORDS
+
+
+def withheld(plan: Plan, integers: Sequence[Sequence[int]]) -> bool:
+    """Whether an answer shows nothing because cohorts lay too near: its first flag is 2, then so are all."""
+    return guarded(plan) and bool(integers) and integers[0][0] == NEAR
 
 
 def text_of(cohorts: Sequence[Cohort]) -> str:
