@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from analytics.privacy.mechanisms import thresholds
-from analytics.query import cost
+from analytics.query import cost, disclosure
+from analytics.query.disclosure import NOTHING, Earlier, guarded
 from analytics.query.model import By, Cohort, Plan, Release
 from mpcnode.protocols import compare, popcount
 from mpcnode.protocols.convert import to_ring
@@ -72,17 +73,19 @@ def tables(
     plan: Plan,
     columns: Callable[[str, Sequence[str]], Mapping[str, Words]],
     views: Sequence[RingViews],
+    earlier: Sequence[Earlier] = (),
 ) -> list[Table]:
     """What a driver reads of each dataset of a plan; `columns` gives the planes of a dataset's columns by name."""
+    before = earlier or [NOTHING] * len(plan.datasets)
     return [
-        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan)), views=own)
-        for d, own in zip(plan.datasets, views, strict=True)
+        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan, one)), views=own)
+        for d, own, one in zip(plan.datasets, views, before, strict=True)
     ]
 
 
-def read_columns(plan: Plan) -> list[str]:
-    """The columns that a plan reads, the valid plane first."""
-    return ["", *(column.name for column in plan.columns)]
+def read_columns(plan: Plan, earlier: Earlier = NOTHING) -> list[str]:
+    """The columns that a plan reads of a table, the valid plane first."""
+    return ["", *dict.fromkeys(column.name for column in (*plan.columns, *earlier.columns))]
 
 
 def released_words(plan: Plan) -> int:
@@ -110,15 +113,17 @@ async def execute(
     tables: Sequence[Table],
     work: cost.Work | None = None,
     join: Callable[[Totals], Totals] = lambda totals: totals,
+    earlier: Sequence[Earlier] = (),
 ) -> Share:
     """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
 
     Shapes  tables in the order of plan.datasets, with every column of plan.columns and the valid plane "".
     work    the rows that this driver takes, all by default; `join` adds the totals of the other drivers' rows.
+    earlier what each table answered exactly before: if a cell lies too near, every cell is withheld (ok is 2).
     Cost    `analytics.query.cost.estimate`, exactly, with one driver.
     Leaks   nothing. Raises ProtocolAbort.
     """
-    rows = _all_tables(session, plan, tables, work or _all_rows(plan, tables))
+    rows = _all_tables(session, plan, tables, work or _all_rows(plan, tables), earlier)
     (totals, own), noise = await gather(rows, _noise(session, plan))
     totals = join(totals)
     if plan.mode == "exact":
@@ -141,24 +146,36 @@ def _all_rows(plan: Plan, tables: Sequence[Table]) -> cost.Work:
 
 
 async def _all_tables(
-    session: Session, plan: Plan, tables: Sequence[Table], work: cost.Work
-) -> tuple[Totals, list[list[Share]]]:
-    """Totals over these rows of all tables; in exact mode also [own count may be shown] of each table and release."""
+    session: Session,
+    plan: Plan,
+    tables: Sequence[Table],
+    work: cost.Work,
+    earlier: Sequence[Earlier] = (),
+) -> tuple[Totals, list[_Shown]]:
+    """Totals over these rows of all tables; in guarded plans also what may be shown of each table."""
     totals: Totals | None = None
     masks: list[list[list[Share]]] = [[] for _ in tables]
     for batch in work:
-        parts = await gather(*(_block(session, plan, _Rows(session, tables[b.table], b)) for b in batch))
+        parts = await gather(
+            *(
+                _block(
+                    session,
+                    plan,
+                    _Rows(session, tables[b.table], b),
+                    earlier[b.table].cells if earlier else (),
+                )
+                for b in batch
+            )
+        )
         for block, (part, cells) in zip(batch, parts, strict=True):
             totals = part if totals is None else added(totals, part)
-            if plan.mode == "exact" and plan.minimum_cohort > 1:
+            if guarded(plan):
                 masks[block.table].append(cells)
     assert totals is not None, "a plan has a dataset, and a table has a row"
-    if plan.mode == "dp" or plan.minimum_cohort <= 1:
+    if not guarded(plan):
         return totals, []
-    releases = range(len(plan.releases))
-    whole = [concatenate([cells[k] for cells in blocks], axis=-1) for blocks in masks for k in releases]
-    shown = await gather(*(_may_be_shown(session, plan, cells) for cells in whole))
-    return totals, [shown[k : k + len(plan.releases)] for k in range(0, len(shown), len(plan.releases))]
+    whole = [[concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True)] for blocks in masks]
+    return totals, await gather(*(_shown(session, plan, cells) for cells in whole))
 
 
 def added(left: Totals, right: Totals) -> Totals:
@@ -197,12 +214,17 @@ class _Rows:
         return Share(self.session.party, self.session.n, RING, rows)
 
 
-async def _block(session: Session, plan: Plan, rows: _Rows) -> tuple[list[Share], list[Share]]:
-    """Totals of each release over one block, and the masks of its cells (cells, words)."""
-    columns, *sides = await gather(
-        _columns(session, plan, rows), *(_cells(session, rows, release) for release in plan.releases)
+async def _block(
+    session: Session, plan: Plan, rows: _Rows, earlier: Sequence[Cohort] = ()
+) -> tuple[list[Share], list[Share]]:
+    """Totals of each release over one block, and masks (cells, words): of each release, then of earlier cells."""
+    columns, *parts = await gather(
+        _columns(session, plan, rows),
+        *(_cells(session, rows, release) for release in plan.releases),
+        *(_cohort(session, rows, cell) for cell in earlier),
     )
-    masks = [mask for mask, _ in sides]
+    sides, before = parts[: len(plan.releases)], parts[len(plan.releases) :]
+    masks = [mask for mask, _ in sides] + ([stack(before)] if before else [])
     totals = await gather(
         *(
             _totals(session, release, side, columns)
@@ -361,8 +383,46 @@ async def _noise(session: Session, plan: Plan) -> Share:
     return await discrete_laplace(session, table)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What may be shown of one table: lane k of a release is its cell k; lane 0 of `apart` is the whole plan."""
+
+    own: list[Share]
+    apart: Share | None
+
+
+async def _shown(session: Session, plan: Plan, masks: Sequence[Share]) -> _Shown:
+    """Which cells are large enough, and whether all lie far enough from each other and from earlier ones."""
+    releases = masks[: len(plan.releases)]
+    shown = await gather(
+        *(_may_be_shown(session, plan, cells) for cells in releases),
+        *(_all_shown(session, plan, planes) for planes in _differences(plan, masks)),
+    )
+    return _Shown(own=shown[: len(releases)], apart=shown[len(releases)] if shown[len(releases) :] else None)
+
+
+def _differences(plan: Plan, masks: Sequence[Share]) -> list[Share]:
+    """The planes (differences, words) of rows that one of two cells has and the other has not; none, or one share."""
+    place: dict[Cohort, Share] = {}
+    for release, planes in zip(plan.releases, masks, strict=False):
+        for k, cell in enumerate(disclosure.cells_of(release)):
+            place.setdefault(cell, planes[k])
+    own = list(place.values())
+    earlier = masks[len(plan.releases) :]
+    apart = [own[i] ^ own[j] for i, j in disclosure.pairs(plan)]
+    apart += [cell ^ before[k] for before in earlier for cell in own for k in range(before.shape[0])]
+    return [stack(apart)] if apart else []
+
+
+async def _all_shown(session: Session, plan: Plan, planes: Share) -> Share:
+    """Lane 0: [every plane has no bit, or as many as the smallest cohort]."""
+    small = ~await _may_be_shown(session, plan, planes)
+    count = await popcount.count_bits(session, small.reshape(1, -1))
+    return await compare.conjunction(session, [~count[k] for k in range(count.shape[0])])
+
+
 async def _may_be_shown(session: Session, plan: Plan, cells: Share) -> Share:
-    """[own count is 0 or at least the minimum], packed: lane k is cell k."""
+    """[own count is 0 or at least the minimum], packed: lane k is cell k, and lanes beyond the cells are 1."""
     count = await popcount.count_bits(session, cells)
     low, zero = await gather(
         compare.less(session, count, plan.minimum_cohort),
@@ -373,8 +433,8 @@ async def _may_be_shown(session: Session, plan: Plan, cells: Share) -> Share:
     return shown
 
 
-async def _suppressed(session: Session, plan: Plan, totals: list[Share], own: list[list[Share]]) -> Share:
-    """[ok, *totals] of each cell, all zero where a provider's own count is small."""
+async def _suppressed(session: Session, plan: Plan, totals: list[Share], tables: Sequence[_Shown]) -> Share:
+    """[ok, *totals] of each cell, all zero where a provider's own count is small; [2, 0, ...] everywhere if too near."""
     if plan.minimum_cohort <= 1:
         return concatenate(
             [
@@ -385,14 +445,35 @@ async def _suppressed(session: Session, plan: Plan, totals: list[Share], own: li
                 for t in totals
             ]
         )
+    compared = [shown.apart for shown in tables if shown.apart is not None]
     parts = await gather(
-        *(_zeroed(session, total, [shown[k] for shown in own]) for k, total in enumerate(totals))
+        *(_zeroed(session, total, [shown.own[k] for shown in tables]) for k, total in enumerate(totals)),
+        *([_apart(session, compared)] if compared else []),
     )
-    return concatenate(parts)
+    if not compared:
+        return concatenate([part.reshape(-1) for part in parts])
+    *parts, apart = parts
+    # ok becomes 2 where nothing is shown: 2 + apart (ok - 2).
+    flags = [_flags(part.shape, 2) for part in parts]
+    moved = [part.add_public(-flag) for part, flag in zip(parts, flags, strict=True)]
+    kept: Share = await product(session, apart, concatenate([part.reshape(-1) for part in moved]))
+    return kept.add_public(np.concatenate([flag.reshape(-1) for flag in flags]))
+
+
+def _flags(shape: tuple[int, ...], value: int) -> Words:
+    """`value` in the first place of each cell, 0 elsewhere."""
+    out = np.zeros(shape, dtype=np.uint64)
+    out[:, 0] = value
+    return out
+
+
+async def _apart(session: Session, tables: Sequence[Share]) -> Share:
+    """Over Z_2^64, (1,): 1 if no table has two cells that lie too near."""
+    return (await to_ring(session, await compare.conjunction(session, tables)))[:1]
 
 
 async def _zeroed(session: Session, total: Share, shown: list[Share]) -> Share:
     lanes = await compare.conjunction(session, shown)
     ok = (await to_ring(session, lanes))[: total.shape[0]].reshape(-1, 1)
     kept: Share = await product(session, ok, total)
-    return concatenate([ok, kept], axis=-1).reshape(-1)
+    return concatenate([ok, kept], axis=-1)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.query.disclosure import NOTHING, Earlier, cells, guarded, pairs
 from analytics.query.model import By, Cohort, Plan, Release
 from analytics.query.resolve import DatasetFacts
 
@@ -20,17 +21,39 @@ Column: TypeAlias = tuple[NDArray[Any], NDArray[np.bool_]]  # codes, present
 Table: TypeAlias = Mapping[str, Column]
 
 
-def evaluate(plan: Plan, facts: Sequence[DatasetFacts], tables: Sequence[Table]) -> list[list[int]]:
+def evaluate(
+    plan: Plan,
+    facts: Sequence[DatasetFacts],
+    tables: Sequence[Table],
+    earlier: Sequence[Earlier] = (),
+) -> list[list[int]]:
     """Return the integers of every release, without noise: what figures() reads.
 
     Shapes  tables: one per dataset, beside its facts; column -> (codes, present), of real rows
             only. In a missing row the code is 0. Result: per release, row-major over cells;
             dp: transform @ totals; exact: [ok, *totals], zeros where some dataset's own count is
-            neither 0 nor at least the minimum cohort.
+            neither 0 nor at least the minimum cohort, [2, 0, ...] in every cell if cohorts lie too near.
+    earlier what each dataset answered exactly before
     """
     if not len(facts) == len(tables) == len(plan.datasets):
         raise ValueError(f"{len(plan.datasets)} datasets, {len(facts)} facts, {len(tables)} tables")
-    return [_release(release, plan, tables) for release in plan.releases]
+    integers = [_release(release, plan, tables) for release in plan.releases]
+    if guarded(plan) and any(
+        _near(plan, table, earlier[k] if earlier else NOTHING) for k, table in enumerate(tables)
+    ):
+        widths = [release.values_per_cell(plan.mode) for release in plan.releases]
+        return [
+            [2 if k % width == 0 else 0 for k in range(len(one))]
+            for one, width in zip(integers, widths, strict=True)
+        ]
+    return integers
+
+
+def _near(plan: Plan, table: Table, earlier: Earlier) -> bool:
+    """Whether two cohorts differ by some rows of the table, but by fewer than the smallest cohort."""
+    own, before = ([holds(cell, table) for cell in some] for some in (cells(plan), earlier.cells))
+    differences = [own[i] ^ own[j] for i, j in pairs(plan)] + [a ^ b for a in own for b in before]
+    return any(0 < int(rows.sum()) < plan.minimum_cohort for rows in differences)
 
 
 def _release(release: Release, plan: Plan, tables: Sequence[Table]) -> list[int]:

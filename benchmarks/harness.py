@@ -135,7 +135,7 @@ def play(place: Place, module: str, number: int, size: int, repeat: int, results
             terms=terms,
             ledger=Head(0, b""),
             seen={},
-            stored=lambda c, views: bytes(32),
+            stored=lambda c, views, earlier: bytes(32),
             timeout=60,
         )
         session = Session(

@@ -113,6 +113,7 @@ class Established:
     heads: Mapping[int, Head]
     views: frozenset[bytes]  # the stored ring views that every party offered: this session reads these
     drivers: int  # as many as the party with the fewest can run
+    earlier: frozenset[bytes]  # what any party named as answered before
     _pairs: Mapping[int, bytes] = field(repr=False)
     _opened: set[int] = field(repr=False)
 
@@ -140,22 +141,25 @@ def handshake(
     terms: Terms,
     ledger: Head,
     seen: Mapping[int, Head],
-    stored: Callable[[int, Collection[bytes]], bytes],
+    stored: Callable[[int, Collection[bytes], Collection[bytes]], bytes],
     timeout: float,
     join_timeout: float | None = None,
     block: int = 0,
     offered: Collection[bytes] = (),
     drivers: int = 1,
     contains: Callable[[Head], bool] | None = None,
+    earlier: Collection[bytes] = (),
 ) -> Established:
     """Return this party's keys of a new session, once every party agrees on everything.
 
     transport     of a name never used before; carries the rounds afterwards
     ledger, seen  own ledger head, and each peer's as this party last saw it
-    stored        H_c, from c and the agreed views: a digest of everything stored under component c that the session
+    stored        H_c, from c, the agreed views and the earlier answers: a digest of everything stored under component c that the session
                   reads, bundles and ring views alike
     offered       names (hashes of 16 bytes) of stored ring views that this party can read; those that every party
                   offers are agreed on. None with three parties: nothing computed among three is kept
+    earlier       names (hashes of 16 bytes) of what this party knows as answered before; the session takes what any
+                  party names, for one that forgets must not weaken what the others remember
     contains      whether the own ledger once had a head that a peer saw of it; None asks nobody
     timeout       seconds of silence that end it; `join_timeout` for the first flight, while the others start
     drivers       how many processes of this party can take part; the session has as many as the fewest offer
@@ -174,24 +178,26 @@ def handshake(
     agreed = _agreed(terms, identity.public)
     own_seen = {p: seen.get(p, Head(0, b"")) for p in peers}
     mine = frozenset(offered) if n == 4 else frozenset()
-    body = _hello(party, agreed, ephemeral.public, ledger, own_seen, mine, drivers)
+    named = frozenset(earlier)
+    body = _hello(party, agreed, ephemeral.public, ledger, own_seen, mine, drivers, named)
     arrived = transport.exchange(
         {p: [body + identity.private.sign(body)] for p in peers},
         dict.fromkeys(peers, 1),
         max(timeout, join_timeout or 0.0),
     )
     hellos = {p: _read_hello(p, arrived[p][0], identity.public[p], agreed) for p in peers}
-    hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen, mine, drivers)
+    hellos[party] = _Hello(body, ephemeral.public, ledger, own_seen, mine, drivers, named)
     _check_ledgers(hellos)
     _check_own_ledger(party, hellos, contains)
     views = frozenset.intersection(*(hello.views for hello in hellos.values()))
+    before = frozenset.union(*(hello.earlier for hello in hellos.values()))
     session_id = sha256(_encode(SESSION, *(hellos[p].body for p in range(n)))).digest()
     pairs = _agree_on_pairs(party, transport, session_id, ephemeral, hellos, timeout)
     del ephemeral
     own = _driver_keys(party, session_id, pairs, block, {})
     channel = own.channel(transport, timeout)
     keys = _agree_on_components(party, n, channel, session_id)
-    _confirm(party, channel, session_id, keys, {c: stored(c, views) for c in keys})
+    _confirm(party, channel, session_id, keys, {c: stored(c, views, before) for c in keys})
     return Established(
         party=party,
         n=n,
@@ -204,6 +210,7 @@ def handshake(
         heads={p: hellos[p].ledger for p in peers},
         views=views,
         drivers=min(hello.drivers for hello in hellos.values()),
+        earlier=before,
         _pairs=pairs,
         _opened={block},
     )
@@ -231,6 +238,7 @@ class _Hello:
     seen: Mapping[int, Head]
     views: frozenset[bytes]
     drivers: int
+    earlier: frozenset[bytes]
 
 
 def _agreed(terms: Terms, public: Mapping[int, bytes]) -> list[tuple[str, str, bytes]]:
@@ -258,6 +266,7 @@ def _hello(
     seen: Mapping[int, Head],
     views: frozenset[bytes],
     drivers: int,
+    earlier: frozenset[bytes],
 ) -> bytes:
     witnessed = (_encode(_number(p), _number(head.length), head.digest) for p, head in sorted(seen.items()))
     return _encode(
@@ -270,6 +279,7 @@ def _hello(
         _encode(*witnessed),
         _encode(*sorted(views)),
         _number(drivers),
+        _encode(*sorted(earlier)),
     )
 
 
@@ -283,14 +293,14 @@ def _read_hello(party: int, frame: bytes, public: bytes, agreed: list[tuple[str,
     except InvalidSignature:
         raise ProtocolAbort("mismatch", f"hello of party {party}: signature") from None
     fields = _decode(body, party)
-    if fields[:1] != [HELLO] or len(fields) != 8 + len(agreed):
+    if fields[:1] != [HELLO] or len(fields) != 9 + len(agreed):
         raise ProtocolAbort("version", f"hello of party {party}: another form")
     if fields[1] != _number(party):
         raise ProtocolAbort("mismatch", f"hello of party {party} names another")
-    for theirs, (reason, name, ours) in zip(fields[2:-6], agreed, strict=True):
+    for theirs, (reason, name, ours) in zip(fields[2:-7], agreed, strict=True):
         if theirs != ours:
             raise ProtocolAbort(reason, f"hello of party {party}: another {name}")
-    nonce, ephemeral, ledger, witnessed, views, drivers = fields[-6:]
+    nonce, ephemeral, ledger, witnessed, views, drivers, earlier = fields[-7:]
     if len(nonce) != 32 or len(ephemeral) != KEM_PUBLIC or not int.from_bytes(drivers, "big"):
         raise ProtocolAbort("mismatch", f"hello of party {party}: nonce, key or drivers")
     seen = {}
@@ -304,6 +314,7 @@ def _read_hello(party: int, frame: bytes, public: bytes, agreed: list[tuple[str,
         seen,
         frozenset(_decode(views, party)),
         int.from_bytes(drivers, "big"),
+        frozenset(_decode(earlier, party)),
     )
 
 

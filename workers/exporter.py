@@ -20,7 +20,7 @@ from workers.config import PARTIES, Config
 from workers.errors import WorkerError
 from workers.heartbeat import no_fork
 from workers.ledger import Ledger
-from workers.metrics import ANSWERED, STAGES, totals
+from workers.metrics import ANSWERED, STAGES, WITHHELD, totals
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +49,12 @@ class Figures(Collector):
             "fourfold_party_aborts", "Attempts without an answer, by public code", labels=["code"]
         )
         by_outcome = found.get("sessions", {})
-        answered = by_outcome.get(ANSWERED, 0.0)
-        sessions.add_metric([ANSWERED], answered)
-        sessions.add_metric(["aborted"], sum(by_outcome.values()) - answered)
+        ended = {outcome: by_outcome.get(outcome, 0.0) for outcome in (ANSWERED, WITHHELD)}
+        for outcome, number in ended.items():
+            sessions.add_metric([outcome], number)
+        sessions.add_metric(["aborted"], sum(by_outcome.values()) - sum(ended.values()))
         for code, number in by_outcome.items():
-            if code != ANSWERED:
+            if code not in ended:
                 aborts.add_metric([code], number)
         yield from (sessions, aborts)
         yield _counter(

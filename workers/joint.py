@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from analytics import execute
 from analytics.privacy.mechanisms import thresholds
 from analytics.query import cost
+from analytics.query.disclosure import NOTHING, Earlier
 from analytics.query.model import Plan, canonical, digest
 from mpcnode import handshake, release
 from mpcnode.driver import run
@@ -29,6 +30,7 @@ from mpcnode.views import Views
 from workers.alarm import Alarm, Connect, Place, never, others, signed_by
 from workers.config import PARTIES, Config
 from workers.crew import Crew, Desk
+from workers.earlier import Memory
 from workers.kept import Kept
 from workers.keys import Keys
 from workers.ledger import Ledger
@@ -106,6 +108,9 @@ class Joint:
 
     def _in_session(self, transport: Transport, plan: Plan, kept: Kept) -> Answer:
         own = self.config
+        memory = Memory(
+            ledger=self.ledger, plan=plan, facts=self.mandate.facts, nonce=self.mandate.order.nonce
+        )
         keys = handshake.handshake(
             party=self._number(own.party),
             transport=transport,
@@ -117,12 +122,15 @@ class Joint:
                 for p, head in self.ledger.peers().items()
                 if p in self._parties and p != own.party
             },
-            stored=lambda component, agreed: self._stored(component) + kept.digests(component, agreed),
+            stored=lambda component, agreed, named: (
+                self._stored(component, memory.earlier(named)) + kept.digests(component, agreed)
+            ),
             timeout=own.round_timeout,
             join_timeout=own.join_timeout,
             offered=kept.offered,
             drivers=1 if self._passive else own.drivers,
             contains=lambda head: self.ledger.contains(head.length, head.digest.hex()),
+            earlier=memory.names,
         )
         self.session_id = keys.session_id
         self.watch.channel = keys.channel
@@ -142,7 +150,7 @@ class Joint:
         views: Sequence[execute.RingViews] = (
             [execute.NoViews() for _ in plan.datasets] if self._passive else kept.tables(keys.views)
         )
-        total = self._total(session, plan, views, keys)
+        total = self._total(session, plan, views, keys, memory.earlier(keys.earlier))
         self.watch.passed("rounds")
         purpose = _purpose(plan)
         words = release.reveal(session, keys.channel, total, purpose, self._release_terms(plan, purpose))
@@ -152,14 +160,19 @@ class Joint:
         )
 
     def _total(
-        self, session: Session, plan: Plan, views: Sequence[execute.RingViews], keys: handshake.Established
+        self,
+        session: Session,
+        plan: Plan,
+        views: Sequence[execute.RingViews],
+        keys: handshake.Established,
+        earlier: Sequence[Earlier],
     ) -> Share:
         """What is to be revealed, computed by as many drivers as all parties have and the rows need."""
-        tables = execute.tables(plan, self._columns, views)
+        tables = execute.tables(plan, self._columns, views, earlier)
         self.watch.passed("read")
         work = cost.spread(plan, [own.held for own in views], keys.drivers)
         if len(work) == 1:
-            return run(session, execute.execute(session, plan, tables))
+            return run(session, execute.execute(session, plan, tables, earlier=earlier))
         assert self.kept is not None, "views were opened before the session"
         order, attempt = self.mandate.order, self.mandate.attempt
         desk = Desk(
@@ -210,13 +223,14 @@ class Joint:
             for name, planes in stored.items()
         }
 
-    def _stored(self, component: int) -> bytes:
+    def _stored(self, component: int, earlier: Sequence[Earlier]) -> bytes:
         """The bundles' part of H_c: all that is stored under the component that this session reads, or folds into it."""
-        names, order = execute.read_columns(self.mandate.plan), self.mandate.order
+        plan, order = self.mandate.plan, self.mandate.order
         folded = [order.missing] if order.missing is not None and component == 0 else []
+        before = earlier or [NOTHING] * len(plan.datasets)
         return b"".join(
-            self.store.component_digests(dataset.id, names, c)
-            for dataset in self.mandate.plan.datasets
+            self.store.component_digests(dataset.id, execute.read_columns(plan, one), c)
+            for dataset, one in zip(plan.datasets, before, strict=True)
             for c in (self._parties[component], *folded)
         )
 

@@ -88,8 +88,11 @@ class Ledger(Mismatches):
         mode: str,
         charges: Sequence[Charge],
         missing: int | None = None,
+        cells: str | None = None,
     ) -> None:
         """Accept an attempt and reserve its charges, all or nothing. `missing` is the party that is not there.
+
+        `cells` are the cohorts of an exact plan that later ones may not lie too near, as one text.
 
         Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
                 Superseded: a dataset is not the newest version of its chain here;
@@ -104,6 +107,9 @@ class Ledger(Mismatches):
                 row = (charge.account, nonce, attempt, mode, charge.micro_epsilon)
                 db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'RESERVED')", row)
                 self._append(db, "RESERVED", *row)
+                if cells is not None:
+                    kept = (nonce, attempt, charge.account, charge.dataset, cells)
+                    db.execute("INSERT INTO cells VALUES (?, ?, ?, ?, ?, 0)", kept)
 
     def spend(self, *, nonce: str, attempt: int, session: str) -> None:
         """Turn the attempt's debits from RESERVED to SPENT: the last thing before this party's READY.
@@ -247,6 +253,43 @@ class Ledger(Mismatches):
                 row = tuple(vars(version).values())
                 db.execute(f"INSERT INTO versions VALUES ({', '.join('?' * len(row))})", row)
             return True
+
+    # -- exact answers -------------------------------------------------------------------------------------
+
+    def answered(self, dataset: str, *, but: str) -> set[str]:
+        """The cohorts of exact plans that a dataset answered or may yet answer, without those of the order `but`."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT cohorts FROM cells JOIN debits ON (debits.nonce, debits.attempt, debits.dataset)"
+                " = (cells.nonce, cells.attempt, cells.chain)"
+                " WHERE cells.dataset = ? AND cells.nonce != ? AND debits.state != 'RETURNED'"
+                " AND NOT cells.withheld",
+                (dataset, but),
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def withhold(self, *, nonce: str, attempt: int) -> None:
+        """Record that an exact plan showed nothing: later ones need not be compared with it."""
+        with self._transaction() as db:
+            db.execute("UPDATE cells SET withheld = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
+
+    def accepted_cells(self, dataset: str) -> set[str]:
+        """The cohorts of every exact plan about a dataset that this party ever accepted."""
+        with self._connection() as db:
+            rows = db.execute("SELECT cohorts FROM cells WHERE dataset = ?", (dataset,)).fetchall()
+        return {row[0] for row in rows}
+
+    def exact_on_another_version(self, dataset: str, chain: str) -> bool:
+        """Whether another version of a chain answered a guarded exact plan, or may yet."""
+        with self._connection() as db:
+            row = db.execute(
+                "SELECT 1 FROM cells JOIN debits ON (debits.nonce, debits.attempt, debits.dataset)"
+                " = (cells.nonce, cells.attempt, cells.chain)"
+                " WHERE cells.chain = ? AND cells.dataset != ? AND debits.state != 'RETURNED'"
+                " AND NOT cells.withheld LIMIT 1",
+                (chain, dataset),
+            ).fetchone()
+        return row is not None
 
     def datasets_of(self, chains: Sequence[str]) -> set[str]:
         """Every version of some chains that this party took, and the first ones, which name the chains."""

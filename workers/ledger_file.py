@@ -62,6 +62,12 @@ CREATE TABLE IF NOT EXISTS missed (  -- attempts that a party was not there for
     party INTEGER NOT NULL, nonce TEXT NOT NULL, attempt INTEGER NOT NULL,
     PRIMARY KEY (party, nonce, attempt)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS cells (  -- of accepted exact plans: what later ones may not lie too near
+    nonce TEXT NOT NULL, attempt INTEGER NOT NULL, chain TEXT NOT NULL, dataset TEXT NOT NULL,
+    cohorts TEXT NOT NULL,
+    withheld INTEGER NOT NULL DEFAULT 0,                     -- nothing was shown: they lay too near
+    PRIMARY KEY (nonce, attempt, dataset)
+) STRICT;
 CREATE TABLE IF NOT EXISTS mismatches (
     order_hash TEXT NOT NULL, dataset TEXT NOT NULL, time INTEGER NOT NULL,
     cleared INTEGER, reason TEXT NOT NULL,

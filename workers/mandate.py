@@ -27,6 +27,8 @@
     policy ...            each provider's policy allows the plan (codes of `analytics.query.policy`)
     exact_off             exact answers only where this party's own configuration says so
     floor_cohort, floor_epsilon          this party's own floors (no epsilon floor in exact mode)
+    exact_version         no other version of a dataset gave exact answers under a smallest cohort
+    exact_full            there are not more earlier exact answers than can be compared with
     attempt_seen, superseded, chain_mode, budget_exhausted   the ledger, in the transaction that reserves
 
 Nothing unsigned is looked at before the signatures; nothing is computed before the last check. Public: all.
@@ -41,15 +43,17 @@ from typing import Any
 
 from analytics.query import approval, policy
 from analytics.query.consent import ConsentRejected, check_consents
+from analytics.query.disclosure import guarded
 from analytics.query.errors import PolicyRefused, QueryError
 from analytics.query.model import Plan
 from analytics.query.order import CLOCK_SLACK, Approval, Order, OrderDataset, OrderRejected
 from analytics.query.plan import DatasetFacts
 from analytics.query.plan import compile as compile_plan
 from analytics.query.schema import parse_codebook
-from mpcnode.errors import StoreError
+from mpcnode.errors import ProtocolAbort, StoreError
 from mpcnode.store import Store
 from workers.config import Config
+from workers.earlier import Memory, cells
 from workers.errors import BundleRejected, LedgerError, Refused, Superseded
 from workers.ledger import Charge, Ledger
 from workers.manifest import Manifest
@@ -114,7 +118,8 @@ def examine(
     check_policy(plan, facts, now)
     check_exact(plan, config)
     check_floors(plan, config)
-    reserve(order, attempt, manifests, ledger)
+    check_apart(plan, facts, order, manifests, ledger)
+    reserve(order, attempt, plan, manifests, ledger)
     return Mandate(order=order, attempt=attempt, plan=plan, facts=facts)
 
 
@@ -300,7 +305,27 @@ def check_floors(plan: Plan, config: Config) -> None:
           f"{plan.micro_epsilon} micro-epsilon is above this party's {floors.micro_epsilon_per_query}")  # fmt: skip
 
 
-def reserve(order: Order, attempt: int, manifests: Sequence[Manifest], ledger: Ledger) -> None:
+def check_apart(
+    plan: Plan, facts: Sequence[DatasetFacts], order: Order, manifests: Sequence[Manifest], ledger: Ledger
+) -> None:
+    if not guarded(plan):
+        return
+    for manifest in manifests:
+        _must(
+            not ledger.exact_on_another_version(manifest.dataset, manifest.chain or manifest.dataset),
+            "exact_version",
+            f"dataset {manifest.dataset}: another version gave exact answers, and the two would tell who came or went",
+        )
+    memory = Memory(ledger=ledger, plan=plan, facts=tuple(facts), nonce=order.nonce)
+    try:
+        memory.earlier(memory.names)
+    except ProtocolAbort:
+        raise Refused(
+            "exact_full", "too many earlier answers to compare this one with: ask for fewer cells"
+        ) from None
+
+
+def reserve(order: Order, attempt: int, plan: Plan, manifests: Sequence[Manifest], ledger: Ledger) -> None:
     """Accept the attempt and reserve its debit of every dataset, or nothing."""
     charges = [
         Charge(dataset=m.dataset, chain=m.chain, micro_epsilon=order.micro_epsilon, cap=m.cap)
@@ -309,7 +334,7 @@ def reserve(order: Order, attempt: int, manifests: Sequence[Manifest], ledger: L
     try:
         ledger.reserve(
             nonce=order.nonce, attempt=attempt, query=order.query, order_hash=order.hash,
-            mode=order.mode, charges=charges, missing=order.missing,
+            mode=order.mode, charges=charges, missing=order.missing, cells=cells(plan),
         )  # fmt: skip
     except LedgerError as wrong:
         raise Refused(wrong.code, str(wrong)) from None

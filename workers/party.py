@@ -21,6 +21,7 @@ from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from analytics.query.disclosure import withheld
 from analytics.query.model import digest
 from mpcnode.errors import MpcError, ProtocolAbort
 from mpcnode.store import Store
@@ -154,7 +155,10 @@ class Party:
             except LedgerError as wrong:  # the attempt stays open: the next that can closes and reports it
                 log.warning("party %d: %s", self.config.party, wrong)
             return code
-        metrics.count(self.config, metrics.ANSWERED, joint.watch)
+        hidden = withheld(mandate.plan, answer.integers)
+        metrics.count(self.config, metrics.WITHHELD if hidden else metrics.ANSWERED, joint.watch)
+        if hidden:
+            self.ledger.withhold(**mandate.place)
         self._answer(mandate, answer)
         joint.settle()
         joint.sweep()

@@ -7,10 +7,11 @@ and compares.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from analytics.query.disclosure import NOTHING, Earlier, compared, guarded
 from analytics.query.model import By, Cohort, Plan, Release
 
 WORD_BITS = 64
@@ -149,7 +150,7 @@ def spread(plan: Plan, held: Sequence[Held] = (), drivers: int = 1) -> list[Work
     masks of all its rows in one place: then there is one.
     """
     whole = batches(plan, held)
-    if plan.mode == "exact" and plan.minimum_cohort > 1:
+    if guarded(plan):
         return [whole]
     count = min(drivers, len(whole))
     ends = [len(whole) * k // count for k in range(count + 1)]
@@ -208,30 +209,41 @@ def factors(release: Release, monomial: tuple[int, ...]) -> tuple[Factor, ...]:
     return tuple((o.column, o.dropped, e) for o, e in zip(release.operands, monomial, strict=True) if e)
 
 
-def estimate(plan: Plan, held: Sequence[Held] = ()) -> Cost:
-    """Rounds and bytes of a plan with four parties, with the ring columns that each table holds. Pure; milliseconds."""
+def estimate(plan: Plan, held: Sequence[Held] = (), earlier: Sequence[Earlier] = ()) -> Cost:
+    """Rounds and bytes of a plan with four parties. Pure; milliseconds.
+
+    held     the ring columns that each table holds
+    earlier  what each table answered exactly before; the portal, which does not know, leaves it out
+    """
     tables = Tally()
+    before = earlier or [NOTHING] * len(plan.datasets)
     for batch in batches(plan, held):
-        tables.then(_batch(plan, batch, held))
-    if plan.mode == "exact" and plan.minimum_cohort > 1:
+        tables.then(_batch(plan, batch, held, before))
+    if guarded(plan):
         tables.together(
-            *(_own_count(plan, r, -(-d.capacity // WORD_BITS)) for d in plan.datasets for r in plan.releases)
+            *(
+                _shown(plan, one, -(-d.capacity // WORD_BITS))
+                for d, one in zip(plan.datasets, before, strict=True)
+            )
         )
     whole = Tally().together(tables, _noise(plan))
     words = sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
-    if plan.mode == "exact" and plan.minimum_cohort > 1:
-        whole.then(_suppression(plan))
+    if guarded(plan):
+        whole.then(_suppression(plan, [compared(plan, one) for one in before]))
     sent = 12 * whole.words + 48 * whole.rounds
     opening = 3 * (READY_BYTES + 4 * READY_BYTES + 8 * words)
     return Cost(rounds=whole.rounds + 2, bytes_per_party=sent + opening)
 
 
-def _batch(plan: Plan, batch: Sequence[Block], held: Sequence[Held]) -> Tally:
-    return Tally().together(*(_block(plan, b.stop - b.start, held[b.table] if held else ()) for b in batch))
+def _batch(plan: Plan, batch: Sequence[Block], held: Sequence[Held], before: Sequence[Earlier]) -> Tally:
+    return Tally().together(
+        *(_block(plan, b.stop - b.start, held[b.table] if held else (), before[b.table]) for b in batch)
+    )
 
 
-def _block(plan: Plan, words: int, held: Held) -> Tally:
+def _block(plan: Plan, words: int, held: Held, before: Earlier) -> Tally:
     masks = [_cells(plan, r, words) for r in plan.releases]
+    masks += [_conjunction_of(before.bits(plan), cell, words) for cell in before.cells]
     tally = Tally().together(_columns(plan, words, held), *masks)
     return tally.together(*(_totals(r) for r in plan.releases if r.operands))
 
@@ -246,7 +258,7 @@ def _columns(plan: Plan, words: int, held: Held) -> Tally:
 
 def _cells(plan: Plan, release: Release, words: int) -> Tally:
     bits = {c.name: c.bits for c in plan.columns}
-    sides = [_conjunction_of(plan, release.cohort, words)]
+    sides = [_conjunction_of(bits, release.cohort, words)]
     sides += [_indicators(by, bits[by.column], words) for by in release.by]
     tally = Tally().together(*sides)
     width = 1
@@ -272,15 +284,14 @@ def flatten(cohort: Cohort) -> list[Cohort]:
     return [cohort]
 
 
-def _conjunction_of(plan: Plan, cohort: Cohort, words: int) -> Tally:
+def _conjunction_of(bits: Mapping[str, int], cohort: Cohort, words: int) -> Tally:
     parts = flatten(cohort)
-    tally = Tally().together(*(_node(plan, p, words) for p in parts))
+    tally = Tally().together(*(_node(bits, p, words) for p in parts))
     return tally.then(_conjunction(len(parts) + 1, words))
 
 
-def _node(plan: Plan, node: Cohort, words: int) -> Tally:
+def _node(bits: Mapping[str, int], node: Cohort, words: int) -> Tally:
     kind = node[0]
-    bits = {c.name: c.bits for c in plan.columns}
     if kind in ("all", "present"):
         return Tally()
     if kind == "less":
@@ -289,8 +300,8 @@ def _node(plan: Plan, node: Cohort, words: int) -> Tally:
     if kind == "in":
         return _indicators(By(column=node[1], groups=(tuple(node[2]),)), bits[node[1]], words)
     if kind == "not":
-        return _node(plan, node[1], words)
-    tally = Tally().together(*(_node(plan, child, words) for child in node[1:]))
+        return _node(bits, node[1], words)
+    tally = Tally().together(*(_node(bits, child, words) for child in node[1:]))
     return tally.then(_conjunction(len(node) - 1, words))
 
 
@@ -357,25 +368,43 @@ def _count(planes: int, words: int) -> Tally:
     return tally.then(_to_ring(planes * sum(widths.values())))
 
 
-def _own_count(plan: Plan, release: Release, words: int) -> Tally:
-    tally, widths = _fold(release.cells, {0: words})
-    lanes = -(-release.cells // WORD_BITS)
+def _shown(plan: Plan, before: Earlier, words: int) -> Tally:
+    sides = [_own_count(plan, r.cells, words) for r in plan.releases]
+    if planes := compared(plan, before):
+        more, bits = _count_bits(1, -(-planes // WORD_BITS))
+        sides.append(_own_count(plan, planes, words).then(more).then(_conjunction(bits, 1)))
+    return Tally().together(*sides)
+
+
+def _count_bits(planes: int, words: int) -> tuple[Tally, int]:
+    tally, widths = _fold(planes, {0: words})
+    lanes = -(-planes // WORD_BITS)
     more, final = _fold(lanes, {k: w * WORD_BITS for k, w in widths.items()})
     tally.then(more)
     bits = max(final) + 2
     for _ in range(bits):
         tally.gate(lanes)
+    return tally, bits
+
+
+def _own_count(plan: Plan, planes: int, words: int) -> Tally:
+    tally, bits = _count_bits(planes, words)
+    lanes = -(-planes // WORD_BITS)
     at_least = _greater(bits, lanes) if plan.minimum_cohort < 1 << bits else Tally()
     return tally.together(at_least, _conjunction(bits, lanes))
 
 
-def _suppression(plan: Plan) -> Tally:
+def _suppression(plan: Plan, comparisons: Sequence[int]) -> Tally:
     sides = []
     for r in plan.releases:
         lanes = -(-r.cells // WORD_BITS)
         side = _conjunction(len(plan.datasets), lanes).then(_to_ring(lanes))
         sides.append(side.gate(r.cells * len(r.transform)))
-    return Tally().together(*sides)
+    tables = sum(1 for planes in comparisons if planes)
+    if not tables:
+        return Tally().together(*sides)
+    tally = Tally().together(*sides, _conjunction(tables, 1).then(_to_ring(1)))
+    return tally.gate(sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases))
 
 
 def _noise(plan: Plan) -> Tally:

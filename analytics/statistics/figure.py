@@ -71,6 +71,14 @@ def too_few(mode: str, minimum: int) -> str:
     return f"{who} the minimum cohort of {minimum}; set by the provider's policy; ask for a wider cohort"
 
 
+def too_near(minimum: int) -> str:
+    """Why an exact plan shows nothing: two of its cohorts, or one and an earlier answer's, differ by too few."""
+    return (
+        f"two cohorts, of this plan or of an earlier exact answer, differ by fewer than {minimum} patients, whom their"
+        " difference would show; nothing of the plan is given: a person has to look at it"
+    )
+
+
 def said(number: Number) -> float | int | None:
     """A JSON number or None: whole numbers whole, others with twelve digits, never NaN or infinite."""
     if number is None or (isinstance(number, int) and not isinstance(number, bool)):

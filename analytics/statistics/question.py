@@ -97,6 +97,7 @@ class Question:
             integers=tuple(integers[1:] if exact else integers),
             capacity=self.capacity,
             ok=not exact or integers[0] == 1,
+            near=exact and integers[0] == 2,
         )
 
 

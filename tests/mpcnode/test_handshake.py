@@ -37,7 +37,7 @@ TERMS = Terms(
 )
 
 
-def stored(c: int, views: Collection[bytes]) -> bytes:
+def stored(c: int, views: Collection[bytes], earlier: Collection[bytes]) -> bytes:
     return hashlib.sha256(b"component %d" % c).digest()
 
 
@@ -204,7 +204,7 @@ def test_a_hello_of_another_party_is_not_ones_own() -> None:
     assert reasons(Meeting(hooks={2: steal, 1: chaos.first(chaos.drop, to=0)}).run())[0] == "mismatch"
 
     agreed = module._agreed(TERMS, dict(enumerate(PUBLIC)))
-    body = module._hello(2, agreed, bytes(module.KEM_PUBLIC), Head(0, b""), {}, frozenset(), 1)
+    body = module._hello(2, agreed, bytes(module.KEM_PUBLIC), Head(0, b""), {}, frozenset(), 1, frozenset())
     forged = chaos.first(chaos.replace(body + PRIVATE[1].sign(body)), to=0)
     assert reasons(Meeting(hooks={1: forged}).run())[0] == "mismatch"
 
@@ -253,7 +253,9 @@ def test_a_replayed_hello_of_another_attempt_is_a_disagreement() -> None:
 
 def test_two_hellos_of_one_party_to_two_peers_end_in_no_session() -> None:
     agreed = module._agreed(TERMS, dict(enumerate(PUBLIC)))
-    body = module._hello(3, agreed, module._Ephemeral().public, Head(3, b"head of 3"), {}, frozenset(), 1)
+    body = module._hello(
+        3, agreed, module._Ephemeral().public, Head(3, b"head of 3"), {}, frozenset(), 1, frozenset()
+    )
     meeting = Meeting(hooks={3: chaos.first(chaos.replace(body + PRIVATE[3].sign(body)), to=0)})
     results = reasons(meeting.run(round_0))
     assert results[:3] == ["mismatch"] * 3
@@ -346,8 +348,8 @@ def test_a_wrong_contribution_or_confirmation_lets_nobody_complete_round_0(
     ("n", "c", "odd"), [(n, c, odd) for n in (3, 4) for c in range(n) for odd in range(n) if c != odd]
 )
 def test_one_holder_with_another_stored_component_silences_all_holders(n: int, c: int, odd: int) -> None:
-    def stale(component: int, views: Collection[bytes]) -> bytes:
-        return b"stale" if component == c else stored(component, views)
+    def stale(component: int, views: Collection[bytes], earlier: Collection[bytes]) -> bytes:
+        return b"stale" if component == c else stored(component, views, earlier)
 
     meeting = Meeting(n, changes={odd: {"stored": stale}})
     results = reasons(meeting.run(round_0))
@@ -363,7 +365,7 @@ def test_a_mutant_without_confirmation_would_start_on_different_shares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_confirm", lambda *_: None)
-    results = Meeting(changes={1: {"stored": lambda c, views: b"stale"}}).run(round_0)
+    results = Meeting(changes={1: {"stored": lambda c, views, earlier: b"stale"}}).run(round_0)
     assert reasons(results) == [None] * 4  # what the two tests above forbid
 
 
@@ -545,9 +547,9 @@ def test_the_views_that_every_party_offers_are_agreed_on_and_confirmed() -> None
     names = [bytes([k]) * 16 for k in range(5)]
     asked: list[tuple[int, frozenset[bytes]]] = []
 
-    def recorded(c: int, views: Collection[bytes]) -> bytes:
+    def recorded(c: int, views: Collection[bytes], earlier: Collection[bytes]) -> bytes:
         asked.append((c, frozenset(views)))
-        return stored(c, views)
+        return stored(c, views, earlier)
 
     offers = [names[:4], names[1:], names[1:4], [*names[2:], names[1]]]
     changes = {p: {"offered": offers[p], "stored": recorded} for p in range(4)}
@@ -566,3 +568,9 @@ def test_three_parties_read_no_stored_view() -> None:
     changes = {p: {"offered": [bytes(16)]} for p in range(3)}
     made = Meeting(3, changes=changes).run()
     assert [established.views for established in made] == [frozenset()] * 3
+
+
+def test_what_any_party_names_as_answered_before_counts_for_all() -> None:
+    names = [bytes([k]) * 16 for k in range(3)]
+    meeting = Meeting(changes={1: {"earlier": {names[0], names[1]}}, 3: {"earlier": {names[1], names[2]}}})
+    assert [made.earlier for made in meeting.run()] == [frozenset(names)] * 4

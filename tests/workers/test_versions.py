@@ -193,7 +193,9 @@ def test_the_mode_of_one_version_is_the_mode_of_the_next(world):
     with pytest.raises(Refused) as refused:
         asks(world, two, 2)
     assert refused.value.code == "chain_mode"
-    asks(world, two, 3, mode="exact")
+    with pytest.raises(Refused) as refused:
+        asks(world, two, 3, mode="exact")
+    assert refused.value.code == "exact_version"
 
 
 def test_another_column_order_or_one_more_category_is_a_version_like_any_other(world):
