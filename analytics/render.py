@@ -1,9 +1,17 @@
-"""An answer as a person reads it in a terminal: one table a statement, intervals beside the values."""
+"""An answer as a person reads it in a terminal: one table a statement, intervals beside the values.
+
+What goes with a figure is printed by its shape, whatever the statistic: counts of rows and columns as a table, a list
+of objects as a table of theirs, single figures on one line. Rows that have a `format`, such as "{mean} ({sd})", are
+told in it, with the groups of the statement side by side.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+GROUP = ("by", "value", "low", "high", "level", "n", "noise_scale", "suppressed", "reason")
 
 
 def answer(result: dict[str, Any]) -> str:
@@ -30,6 +38,11 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
     unit = f" {statement['unit']}" if statement.get("unit") else ""
     n = "n (noised)" if noised else "n"
     groups = statement.get("groups", [])
+    beside = next((key for group in groups for key in group if _has_formats(group[key])), None)
+    if beside is not None:
+        yield from _side_by_side(groups, beside, n)
+        yield from _resolutions(statement)
+        return
     keys = list(groups[0].get("by", {})) if groups else []
     head = [*keys, str(statement.get("statistic", "")) + unit, "95 % interval", n]
     if noised:
@@ -45,30 +58,106 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
     yield "  " + _row(head, widths)
     for (row, reason), group in zip(rows, groups, strict=True):
         yield "  " + _row(row, widths) + (f"   {reason}" if reason else "")
-        if group.get("table"):
-            yield from _table(group)
+        yield from _extras(group)
+    yield from _resolutions(statement)
+
+
+def _resolutions(statement: dict[str, Any]) -> Iterable[str]:
     for column, resolution in (statement.get("resolution") or {}).items():
         yield f"  {column} at a resolution of {number(resolution)}"
 
 
-def _table(group: dict[str, Any]) -> Iterable[str]:
-    table = group["table"]
-    lines = [["", *table["columns"]]]
-    lines += [
-        [label, *map(number, counts)] for label, counts in zip(table["rows"], table["counts"], strict=True)
+def _extras(group: dict[str, Any]) -> Iterable[str]:
+    """What goes with a figure beyond what every figure has, unless there is nothing in it."""
+    extras = {key: value for key, value in group.items() if key not in GROUP}
+    for value in extras.values():
+        if isinstance(value, dict) and {"rows", "columns", "counts"} <= value.keys():
+            yield from _crossed(value)
+        elif _is_table(value) and any(_is_number(x) for row in value for x in row.values()):
+            yield from _listed(value)
+    single = {key: value for key, value in extras.items() if not isinstance(value, (dict, list))}
+    if any(value is not None for value in single.values()):
+        yield "    " + ", ".join(f"{key.replace('_', ' ')} {_cell(value)}" for key, value in single.items())
+
+
+def _crossed(table: dict[str, Any]) -> Iterable[str]:
+    yield from _aligned(
+        [
+            ["", *map(str, table["columns"])],
+            *(
+                [str(label), *map(number, row)]
+                for label, row in zip(table["rows"], table["counts"], strict=True)
+            ),
+        ]
+    )
+
+
+def _listed(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
+    """A list of objects with the same keys: one line each, an interval in one column."""
+    keys = [key for key in rows[0] if key != "high" or "low" not in rows[0]]
+    head = ["95 % interval" if key == "low" and "high" in rows[0] else key.replace("_", " ") for key in keys]
+    yield from _aligned([head, *([_told(row, key) for key in keys] for row in rows)])
+
+
+def _told(row: dict[str, Any], key: str) -> str:
+    return _interval(row) if key == "low" and "high" in row else _cell(row.get(key))
+
+
+def _side_by_side(groups: Sequence[dict[str, Any]], key: str, n: str) -> Iterable[str]:
+    """Rows as the groups have them in common, and one column for each group."""
+    first = groups[0][key]
+    labels = [
+        name for name in first[0] if name != "format" and any(isinstance(row[name], str) for row in first)
     ]
-    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
+    head = [*labels, *(" and ".join(map(str, group.get("by", {}).values())) or "all" for group in groups)]
+    counts = [*([""] * (len(labels) - 1)), n, *(number(group.get("n")) for group in groups)]
+    lines = [head, counts]
+    for k, row in enumerate(first):
+        told = [_formatted(group[key][k]) for group in groups]
+        lines.append([*(str(row[name] or "") for name in labels), *told])
+    yield from _aligned(lines, "  ")
+    for group, name in zip(groups, head[len(labels) :], strict=True):
+        if group.get("reason"):
+            yield f"  {name}: {group['reason']}"
+
+
+def _formatted(row: dict[str, Any]) -> str:
+    """The row's `format` with its numbers in it; nothing but names of its own keys has a meaning there."""
+    names = re.findall(r"\{(\w+)\}", row["format"])
+    if all(row.get(name) is None for name in names):
+        return "-"
+    return re.sub(r"\{(\w+)\}", lambda found: number(row.get(found[1]), 4), row["format"])
+
+
+def _aligned(lines: Sequence[Sequence[str]], indent: str = "    ") -> Iterable[str]:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
-        yield "    " + _row([str(cell) for cell in line], widths)
-    if group.get("chi2") is not None:
-        yield f"    chi-square {number(group['chi2'])}, df {group['df']}, p {number(group['p'])}"
+        yield indent + _row(line, widths)
 
 
-def number(value: Any) -> str:
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) and row for row in value)
+
+
+def _has_formats(value: Any) -> bool:
+    return _is_table(value) and all(isinstance(row.get("format"), str) for row in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> str:
+    if value is None or _is_number(value):
+        return number(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def number(value: Any, digits: int = 6) -> str:
     """A number with six digits, or a dash where there is none."""
     if value is None:
         return "-"
-    return str(value) if isinstance(value, int) else format(float(value), ".6g")
+    return str(value) if isinstance(value, int) else format(float(value), f".{digits}g")
 
 
 def _interval(group: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from math import floor
 
 from analytics.query.tree import Predicate, decimal_text, normal_form
 
+DEFAULT_CELLS = 12
 DAYS_SINCE = re.compile(r"days since ([0-9]{4}-[0-9]{2}-[0-9]{2})")
 
 
@@ -70,7 +71,8 @@ class Field:
     minimum, maximum and resolution are in `unit` and None for a category; `levels` is empty for a number.
     `recodes` goes from raw text to the value read in its place; `event` is the name of a time's flag field;
     `occurred` is the level value of a flag that means the event. `cut` holds the edges that make a category
-    of a number, None being open: level k is cut[k] <= x < cut[k + 1].
+    of a number, None being open: level k is cut[k] <= x < cut[k + 1]. `grid` holds the edges between the cells that
+    histograms and quantiles count in; if there are none, `edges` makes equal ones.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Field:
     reduce: Reduce | None = None
     derive: Derive | None = None
     cut: tuple[Decimal | None, ...] = ()
+    grid: tuple[Decimal, ...] = ()
     out_of_range: str = "error"  # error, clamp, missing
     role: str | None = None  # time, event
     event: str | None = None
@@ -157,6 +160,17 @@ class Field:
         scaled = (Fraction(self.minimum) + code * Fraction(self.resolution)) * 10**-places
         return Decimal(decimal_text(Decimal(scaled.numerator).scaleb(places)))
 
+    def edges(self) -> tuple[int, ...]:
+        """The public grid of a number as codes: cell k holds edges[k] <= code < edges[k + 1], and no code is left out.
+
+        It is the codebook's, else up to 12 cells of equal width. The last edge is 2**bits: comparing with it is free.
+        """
+        last = self.codes - 1
+        inner = [self.code(value) for value in self.grid] or [
+            (2 * k * last + DEFAULT_CELLS) // (2 * DEFAULT_CELLS) for k in range(1, DEFAULT_CELLS)
+        ]
+        return (0, *sorted({code for code in inner if 0 < code <= last}), 2**self.bits)
+
     def describe(self) -> dict[str, str]:
         """What two datasets must agree on to be pooled, as text for comparison and messages."""
         said = {"type": self.type, "unit": self.unit or "none"}
@@ -164,6 +178,7 @@ class Field:
             return {**said, "levels": ", ".join(f"{level.value} ({level.label})" for level in self.levels)}
         for name in ("minimum", "maximum", "resolution"):
             said[name] = decimal_text(getattr(self, name))
+        said["grid"] = ", ".join(map(decimal_text, self.grid)) or "none of its own"
         return said
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from analytics.query.columns import Field, Level, Reduce
@@ -19,10 +20,11 @@ from analytics.query.tree import decimal_text, normal_form
 HOWS = ("only", "first", "min", "max", "any", "all", "count")
 MOST_LEVELS = 1024
 MOST_BITS = 32
+MOST_EDGES = 256
 
 _READ = ("source", "file", "sheet", "missingValues", "recodes", "where", "reduce")
 _COMMON = ("name", "title", "description", "type", "derive", "cut", "outOfRange", "role", *_READ)
-_NUMBER = ("unit", "constraints", "resolution", "event", "decimalChar")
+_NUMBER = ("unit", "constraints", "resolution", "grid", "event", "decimalChar")
 _CATEGORY = ("categories", "occurred")
 _LOCAL = ("local",)
 _KEY = ("name", "title", "description", "type", "source", "constraints")
@@ -205,12 +207,47 @@ def _number(reader: Reader, name: str) -> dict[str, Any] | None:
     except ValueError:
         reader.report("unit", "not_a_date", "the unit names no day", 'write "days since 2020-01-31"')
     return {
+        "grid": _grid(reader, field),
         "type": said,
         "unit": reader.text("unit"),
         "minimum": minimum,
         "maximum": maximum,
         "resolution": step,
     }
+
+
+def _grid(reader: Reader, field: Field) -> tuple[Decimal, ...]:
+    """The edges between the cells; the bounds themselves may be listed at the ends and say nothing new."""
+    entries = reader.listed("grid", MOST_EDGES)
+    if entries is None:
+        return ()
+    edges = [edge for entry in entries if (edge := exact(entry)) is not None]
+    unit = f" {reader.text('unit')}".rstrip()
+    low, high = field.minimum, field.maximum
+    assert low is not None and high is not None, "the bounds were read"
+    said = f"{decimal_text(low)} to {decimal_text(high)}{unit}"
+    inner = tuple(edge for edge in edges if edge not in (low, high))
+    outside = [edge for edge in inner if not low < edge < high]
+    between = [edge for edge in inner if field.value(field.code(edge)) != edge]
+    message, remedy = "", f"list edges such as [{decimal_text(field.value(field.codes // 2))}]"
+    if len(edges) < len(entries):
+        message = "a grid lists numbers"
+    elif any(b <= a for a, b in pairwise(edges)):
+        message, remedy = "the edges of a grid ascend", "sort them, and list each once"
+    elif outside:
+        message = f"{decimal_text(outside[0])} is outside the range of {said}"
+        remedy = "remove it, or correct the bounds"
+    elif between:
+        message = (
+            f"{decimal_text(between[0])} is between two values of this column: its step is {field.resolution}"
+        )
+        remedy = f"write {decimal_text(field.value(field.code(between[0])))}"
+    elif not inner:
+        message = f"no edge lies between the ends of {said}"
+    if message:
+        reader.report("grid", "bad_grid", message, remedy)
+        return ()
+    return inner
 
 
 def _default_step(said: str, width: Decimal) -> Decimal:

@@ -16,7 +16,15 @@ from analytics.query.errors import ProgramRejected, nearest
 from analytics.query.schema import Schema
 from analytics.query.tree import Name, as_number, normal_form
 
-ALIKE = ("type", "unit", "minimum", "maximum", "resolution", "levels")  # what gives a code its meaning
+ALIKE = (
+    "type",
+    "unit",
+    "minimum",
+    "maximum",
+    "resolution",
+    "levels",
+    "grid",
+)  # what gives a code its meaning
 
 
 @dataclass(frozen=True, kw_only=True)

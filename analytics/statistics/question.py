@@ -67,9 +67,12 @@ class Question:
         return [" or ".join(str(levels[code].label) for code in codes) for codes in by.groups]
 
     def edges(self, by: By) -> list[str]:
-        """The edges of a grid in the column's unit, as decimal text: cell k is edge k <= x < edge k + 1."""
+        """The edges of a grid in the column's unit, as decimal text: cell k is edge k <= x < edge k + 1.
+
+        Where a grid goes on to the last code, its last edge is the column's maximum, and belongs to the cell.
+        """
         field = self.fields[by.column]
-        return [decimal_text(field.value(code)) for code in by.edges]
+        return [decimal_text(field.value(min(code, field.codes - 1))) for code in by.edges]
 
     def cells(self, integers: Sequence[int], release: int = 0) -> list[tuple[dict[str, str], list[Cell]]]:
         """The cells of every group with what the group is called, in the order of the release: strata, inner.

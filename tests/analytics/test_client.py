@@ -1,6 +1,7 @@
 """The analyst's commands against a portal of a few lines."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -455,7 +456,7 @@ def test_a_table_is_printed_with_chi_square_and_dashes_for_what_is_hidden():
                                              "resolution": {"x": 0.5}}]}  # fmt: skip
     out = render.answer(body)
     assert "a  12  -" in out
-    assert "chi-square 1.5, df 1, p 0.22" in out
+    assert "chi2 1.5, df 1, p 0.22, cramers v 0.1" in out
     assert "x at a resolution of 0.5" in out
 
 
@@ -500,3 +501,49 @@ def test_a_twin_answers_in_place_of_the_parties_and_nothing_is_submitted(run):
     code, out, _ = run(portal, "preview", *ASK[1:], "--twin", "--json", "count() by smoker")
     answered = json.loads(out)
     assert answered["plan"] == {"epsilon": "1"} and "no patient" in answered["twin"]["twin"]
+
+
+def figure(by, n=60, reason=None, **extra):
+    return {"by": by, "value": None, "low": None, "high": None, "level": 0.95, "n": n, "noise_scale": {"value": None},
+            "suppressed": False, "reason": reason, **extra}  # fmt: skip
+
+
+def test_what_goes_with_a_figure_is_printed_by_its_shape_whatever_the_statistic():
+    rows = [{"time": "0 to 6", "survival": 0.91234, "low": 0.85, "high": 0.95, "at_risk": 60},
+            {"time": "6 to 12", "survival": None, "low": None, "high": None, "at_risk": None}]  # fmt: skip
+    hidden = [{"time": "0 to 6", "survival": None, "low": None, "high": None, "at_risk": None}]
+    groups = [
+        figure({"arm": "a"}, curve=rows, p=0.03, method="log-rank"),
+        figure({"arm": "b"}, curve=hidden, p=None),
+    ]
+    out = render.answer(
+        {"mode": "exact", "statements": [{"text": "t()", "statistic": "t", "groups": groups}]}
+    )
+    assert [line.split("  ") for line in re.sub(r"  +", "  ", out).splitlines()[3:6]] == [
+        ["", "time", "survival", "95 % interval", "at risk"],
+        ["", "0 to 6", "0.91234", "0.85 to 0.95", "60"],
+        ["", "6 to 12", "-", "-", "-"],
+    ]
+    assert "p 0.03, method log-rank" in out
+    assert out.count("0 to 6") == 1 and out.count("survival") == 1, "a table without a number is not printed"
+
+
+def test_rows_with_a_format_are_told_in_it_with_the_groups_side_by_side():
+    def rows(mean, sd):
+        return [{"characteristic": "age", "level": None, "mean": mean, "sd": sd, "format": "{mean} ({sd})"},
+                {"characteristic": "sex", "level": "male", "mean": 1, "sd": None, "format": "{mean} {mean.__class__}"}]  # fmt: skip
+
+    groups = [
+        figure({"arm": "a"}, rows=rows(61.23456, 9.5)),
+        figure({"arm": "b"}, rows=rows(None, None), reason="few"),
+    ]
+    out = render.answer(
+        {"mode": "exact", "statements": [{"text": "t()", "statistic": "t", "groups": groups}]}
+    )
+    assert [re.split("  +", line.strip()) for line in out.splitlines()[1:]] == [
+        ["characteristic", "level", "a", "b"],
+        ["n", "60", "60"],
+        ["age", "61.23 (9.5)", "-"],
+        ["sex", "male", "1 {mean.__class__}", "1 {mean.__class__}"],
+        ["b: few"],
+    ]

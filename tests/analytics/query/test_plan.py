@@ -404,6 +404,7 @@ def test_datasets_with_equal_columns_are_pooled_in_any_order():
         ("bmi", {"unit": "lb/ft2"}, ["unit", "lb/ft2", "kg/m2"]),
         ("bmi", {"resolution": "0.02"}, ["resolution", "0.01", "0.02"]),
         ("bmi", {"constraints": {"minimum": 10, "maximum": 70}}, ["maximum", "60", "70"]),
+        ("bmi", {"grid": [18.5, 25, 30]}, ["grid 18.5, 25, 30 in", "none of its own in"]),
         ("bmi", {"type": "integer", "resolution": 1}, ["type", "integer"]),
         (
             "bmi",

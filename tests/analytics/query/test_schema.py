@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,45 @@ def test_a_category_of_one_level_still_has_a_bit():
     assert field_of(with_field("smoker", categories=["yes"]), "smoker").bits == 1
 
 
+def test_a_grid_is_read_with_or_without_the_bounds_and_covers_every_code():
+    for listed in ([18.5, 25, 30], [10, 18.5, 25, 30, 60], ["18.50", "25", 30]):
+        field = field_of(with_field("bmi", grid=listed))
+        assert field.grid == (Decimal("18.5"), 25, 30)
+        assert field.edges() == (0, 850, 1500, 2000, 2**13)
+
+
+def test_without_a_grid_there_are_twelve_equal_cells_or_one_a_code():
+    assert field_of(with_field("bmi", constraints={"minimum": 0, "maximum": 120}, resolution=1)).edges() == (
+        0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 128,
+    )  # fmt: skip
+    assert field_of(with_field("bmi", constraints={"minimum": 1, "maximum": 3}, resolution=1)).edges() == (
+        0,
+        1,
+        2,
+        4,
+    )
+
+
+@given(st.integers(1, 5000), st.sets(st.integers(1, 5000), max_size=20))
+def test_edges_ascend_from_the_first_code_to_beyond_the_last(last, inner):
+    grid = sorted({code for code in inner if code < last})
+    field = field_of(
+        with_field("bmi", constraints={"minimum": 0, "maximum": last}, resolution=1, grid=grid or None)
+    )
+    edges = field.edges()
+    assert edges[0] == 0 and edges[-1] == 2**field.bits >= field.codes
+    assert all(low < high for low, high in pairwise(edges))
+    assert list(edges[1:-1]) == grid or not grid and len(edges) - 1 == min(12, field.codes)
+
+
+def test_a_fault_in_a_grid_says_what_to_write():
+    with pytest.raises(CodebookRejected) as caught:
+        parse_codebook(with_field("bmi", grid=["18.507", 25]))
+    (problem,) = caught.value.problems
+    assert "its step is 0.01" in problem["message"]
+    assert problem["remedy"] == "write 18.51"
+
+
 def test_resolution_defaults_to_one_or_to_a_thousandth_of_the_range():
     assert field_of(CODEBOOK, "time_since_diagnosis").resolution == 1
     assert field_of(with_field("bmi", resolution=None)).resolution == Decimal("0.01")
@@ -247,6 +287,16 @@ WRONG = [
     (with_field("bmi", occurred="a"), "fields.bmi.occurred", "unknown_key"),
     (with_field("bmi", derive={"how": "ratio"}), "fields.bmi.derive.how", "unknown_key"),
     (with_field("bmi", cut=[18.5, 25]), "fields.bmi.cut", "bad_cut"),
+    (with_field("bmi", grid=[]), "fields.bmi.grid", "not_a_list"),
+    (with_field("bmi", grid=25), "fields.bmi.grid", "not_a_list"),
+    (with_field("bmi", grid=["a", 25]), "fields.bmi.grid", "bad_grid"),
+    (with_field("bmi", grid=[25, 18.5]), "fields.bmi.grid", "bad_grid"),
+    (with_field("bmi", grid=[25, 25]), "fields.bmi.grid", "bad_grid"),
+    (with_field("bmi", grid=[9, 25]), "fields.bmi.grid", "bad_grid"),
+    (with_field("bmi", grid=[25, 61]), "fields.bmi.grid", "bad_grid"),
+    (with_field("bmi", grid=[10, 60]), "fields.bmi.grid", "bad_grid"),
+    (with_field("bmi", grid=["18.505", 25]), "fields.bmi.grid", "bad_grid"),
+    (with_field("region", grid=[1, 2]), "fields.region.grid", "unknown_key"),
     (with_field("bmi", sheet="a"), "fields.bmi.sheet", "sheet_without_file"),
     (with_field("bmi", decimalChar=";"), "fields.bmi.decimalChar", "unknown_choice"),
     (with_field("bmi", unit="days since 2020-02-31"), "fields.bmi.unit", "not_a_date"),
