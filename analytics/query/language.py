@@ -256,7 +256,7 @@ def _statement(
     if values is None:
         arguments, values = _numbers(statistic, arguments)
     fewest, most = statistic.columns
-    if level is None and statistic.level != "no" and len(arguments) > most:
+    if level is None and statistic.level != "no" and len(arguments) > _without_level(statistic):
         arguments, level = arguments[:-1], arguments[-1]
     if (
         not fewest <= len(arguments) <= most
@@ -276,6 +276,12 @@ def _statement(
         primary=primary,
         at=at,
     )
+
+
+def _without_level(statistic: Statistic) -> int:
+    """How many arguments are columns before the last is a level."""
+    # Strata may be as many as there are: the last name is a level until the codebook knows it for a column.
+    return statistic.columns[0 if statistic.level == "own" else 1]
 
 
 def _numbers(statistic: Statistic, arguments: Sequence[Name]) -> tuple[Sequence[Name], Sequence[Name]]:

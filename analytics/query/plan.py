@@ -50,7 +50,7 @@ def compile(
     parsed = parse(program)
     ordered = _checked(datasets, mode)
     catalogue = Catalogue(ordered)
-    found = [_resolved(statement, catalogue) for statement in parsed.statements]
+    found = [_resolved(statement, catalogue, mode) for statement in parsed.statements]
     total, charges = 0, [0] * len(found)
     if mode == "dp":
         total, charges = _charges(micro_epsilon, parsed.micro_epsilon, parsed.statements)
@@ -144,14 +144,28 @@ def _charges(asked: int, named: int | None, statements: Sequence[Statement]) -> 
     return (total if None in own else sum(split)), split
 
 
-def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
+def _resolved(statement: Statement, catalogue: Catalogue, mode: str) -> Resolved:
+    statement = _settled(statement, catalogue)
     columns = tuple(catalogue.column(name) for name in statement.columns)
     groups = tuple(catalogue.column(name) for name in statement.by)
     statistic = statistics()[statement.statistic].of(columns)
+    if statistic.exact and mode == "dp":
+        raise ProgramRejected(
+            "exact_only",
+            f"{statistic.name} is for exact mode: its law is that of counts without noise; ask odds_ratio",
+            at=statement.at,
+        )
     level = _own_level(statement, statistic, columns, catalogue)
     strata = _strata(statement, statistic, columns)
     wanted = statistic.tables(
-        Asked(statement=statement, columns=columns, groups=groups, level=level, strata=strata)
+        Asked(
+            statement=statement,
+            columns=columns,
+            groups=groups,
+            level=level,
+            strata=strata,
+            find=catalogue.column,
+        )
     )
     condition = None if level is not None else _condition(statement, columns, catalogue)
     _groupable(statement, groups, [*strata, *(by for one in wanted for by in one.inner)])
@@ -198,12 +212,33 @@ def _strata(statement: Statement, statistic: Statistic, columns: Sequence[Field]
     return tuple(every(field) for field in columns[statistic.strata :])
 
 
+def _settled(statement: Statement, catalogue: Catalogue) -> Statement:
+    """The statement with a last name that is no level of the first column, but a column, among the columns."""
+    known = statistics()[statement.statistic]
+    if known.level != "own" or statement.level is None or len(statement.columns) >= known.columns[1]:
+        return statement
+    first = catalogue.column(statement.columns[0])
+    if matching(first, statement.level.text) or not catalogue.knows(statement.level):
+        return statement
+    return replace(statement, columns=(*statement.columns, statement.level), level=None)
+
+
 def _own_level(
     statement: Statement, statistic: Statistic, columns: Sequence[Field], catalogue: Catalogue
 ) -> int | None:
     """The code of the level that the statistic is about, one of its first column."""
-    if statement.level is None or statistic.level != "must":
+    if statistic.level not in ("must", "own") or (statement.level is None and columns[0].kind == "number"):
         return None
+    if statement.level is None:
+        said = [code for code, level in enumerate(columns[0].levels) if level.value == columns[0].yes]
+        if not said:
+            raise ProgramRejected(
+                "level_needed",
+                f"no level of {columns[0].name} says yes: name the one that counts, last in the parentheses",
+                at=statement.columns[0].at,
+                suggestions=[level.label for level in columns[0].levels[:8]],
+            )
+        return said[0]
     if columns[0].kind == "number":
         name = columns[0].name
         raise ProgramRejected(

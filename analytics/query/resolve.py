@@ -64,6 +64,10 @@ class Catalogue:
         self._agree(field, name)
         return field
 
+    def knows(self, name: Name) -> bool:
+        """Whether a name or title of a column is meant."""
+        return name.form in self._by_form
+
     def code(self, field: Field, level: Name) -> int:
         """The code of a level of a category. Raises ProgramRejected: unknown_level, ambiguous_level."""
         codes = matching(field, level.text)

@@ -31,6 +31,7 @@ class Asked:
     """A statement with its names found in the codebook. `level` is a code of the first column, if one was named.
 
     strata  partitions that every table gets between its groups and its `inner`
+    find    the column of a name that the codebook itself names, as the event of a time
     """
 
     statement: Statement
@@ -38,6 +39,7 @@ class Asked:
     groups: tuple[Field, ...]
     level: int | None = None
     strata: tuple[By, ...] = ()
+    find: Callable[[Name], Field] = field(repr=False)
 
     def refuse(self, code: str, message: str, column: int | None = None) -> ProgramRejected:
         """The refusal of this statement, at one of its columns or as a whole; to be raised."""
@@ -105,7 +107,8 @@ class Statistic:
 
     columns  fewest and most columns; values: fewest and most numbers after them, as quantiles or times
     level    whether a level may or must follow the columns: "no", "may" (also one of another column, as a
-             condition), "must" (of the first column)
+             condition), "must" (of the first column) or "own" (of the first column, the last of what is named;
+             left out, it is the level that the codebook says is the event, or that says yes)
     strata   how many columns come before those that make strata, of which the figure is a combination; None: there
              are none
     tables   what it needs; raises ProgramRejected for columns that it is not for
@@ -113,6 +116,7 @@ class Statistic:
     groups   all groups of the answer, from the integers of all its tables
     blank    what stands beside a figure that may not be given: the same keys, every number null
     partial  whether a table of which some cells are suppressed still has a figure
+    exact    whether it is for exact mode alone
     unit     the unit of the value, from the unit of the first column
     expected the noise's part of the error, from the tables' releases and columns, a planned n and a level
     noise    the same half-width where assumptions tell it better than `expected` does; None: they do not
@@ -134,6 +138,7 @@ class Statistic:
     groups: Groups | None = None
     blank: Callable[[Question], dict[str, Any]] = lambda question: {}
     partial: bool = False
+    exact: bool = False
     unit: Callable[[str], str | None] = lambda unit: None
     expected: Expecting | None = None
     noise: Noise | None = None
@@ -152,7 +157,12 @@ class Statistic:
         said = said or (f"{fewest} columns or more" if most > 50 else f"{fewest} to {most} columns")
         if self.values[1]:
             said += ", and numbers may follow" if not self.values[0] else " and numbers"
-        level = {"no": "", "may": ", and a level may follow the column", "must": " and one of its levels"}
+        level = {
+            "no": "",
+            "may": ", and a level may follow the column",
+            "must": " and one of its levels",
+            "own": ", and a level of the first may follow",
+        }
         return f"{self.name} takes {said}{level[self.level]}"
 
 

@@ -44,12 +44,13 @@ def proportion(question: Question, cells: Sequence[Cell]) -> Figure:
         return Figure(n=0, reason=EMPTY)
     value = Fraction(level, n)
     if question.mode == "exact":
-        return Figure.estimate(value, _wilson(level, n), within=(0, 1), n=n, noise=0.0)
+        return Figure.estimate(value, wilson(level, n), within=(0, 1), n=n, noise=0.0)
     draws, spread = _jeffreys([int(cell.n) for cell in cells], cells[0].t)
     return Figure.estimate(value, noise.interval(draws), within=(0, 1), n=n, noise=spread)
 
 
-def _wilson(level: int, n: int) -> tuple[float, float]:
+def wilson(level: float, n: float) -> tuple[float, float]:
+    """Wilson's interval of the share level / n."""
     p = level / n
     middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z / (1 + Z * Z / n) * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
