@@ -75,14 +75,14 @@ def tables(
 ) -> list[Table]:
     """What a driver reads of each dataset of a plan; `columns` gives the planes of a dataset's columns by name."""
     return [
-        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan)), views=own)
-        for d, own in zip(plan.datasets, views, strict=True)
+        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan, place)), views=own)
+        for place, (d, own) in enumerate(zip(plan.datasets, views, strict=True))
     ]
 
 
-def read_columns(plan: Plan) -> list[str]:
-    """The columns that a plan reads, the valid plane first."""
-    return ["", *(column.name for column in plan.columns)]
+def read_columns(plan: Plan, place: int) -> list[str]:
+    """The columns that a plan reads of one of its datasets, by their names there, the valid plane first."""
+    return ["", *(column.name for column in plan.own(place).columns)]
 
 
 def released_words(plan: Plan) -> int:
@@ -113,7 +113,7 @@ async def execute(
 ) -> Share:
     """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
 
-    Shapes  tables in the order of plan.datasets, with every column of plan.columns and the valid plane "".
+    Shapes  tables in the order of plan.datasets, each with its `read_columns`.
     work    the rows that this driver takes, all by default; `join` adds the totals of the other drivers' rows.
     Cost    `analytics.query.cost.estimate`, exactly, with one driver.
     Leaks   nothing. Raises ProtocolAbort.
@@ -146,10 +146,14 @@ async def _all_tables(
     """Totals over these rows of all tables; in exact mode also [own count may be shown] of each table and release."""
     totals: Totals | None = None
     masks: list[list[list[Share]]] = [[] for _ in tables]
+    asked = [plan.own(place) for place in range(len(tables))]
     for batch in work:
-        parts = await gather(*(_block(session, plan, _Rows(session, tables[b.table], b)) for b in batch))
+        parts = await gather(
+            *(_block(session, asked[b.table], _Rows(session, tables[b.table], b)) for b in batch)
+        )
         for block, (part, cells) in zip(batch, parts, strict=True):
-            totals = part if totals is None else added(totals, part)
+            placed = [_placed(r, block.table, own) for r, own in zip(plan.releases, part, strict=True)]
+            totals = placed if totals is None else added(totals, placed)
             if plan.mode == "exact" and plan.minimum_cohort > 1:
                 masks[block.table].append(cells)
     assert totals is not None, "a plan has a dataset, and a table has a row"
@@ -159,6 +163,15 @@ async def _all_tables(
     whole = [concatenate([cells[k] for cells in blocks], axis=-1) for blocks in masks for k in releases]
     shown = await gather(*(_may_be_shown(session, plan, cells) for cells in whole))
     return totals, [shown[k : k + len(plan.releases)] for k in range(0, len(shown), len(plan.releases))]
+
+
+def _placed(release: Release, place: int, own: Share) -> Share:
+    """What one dataset has in its own cells (own cells, ...), among all cells of the release: zero in the others'."""
+    if not release.parted:
+        return own
+    components = np.zeros((len(own.components), release.cells, *own.shape[1:]), dtype=np.uint64)
+    components[:, release.cells_of(place)] = own.components
+    return own.with_components(components)
 
 
 def added(left: Totals, right: Totals) -> Totals:
@@ -386,13 +399,23 @@ async def _suppressed(session: Session, plan: Plan, totals: list[Share], own: li
             ]
         )
     parts = await gather(
-        *(_zeroed(session, total, [shown[k] for shown in own]) for k, total in enumerate(totals))
+        *(
+            _zeroed(session, release, total, [shown[k] for shown in own])
+            for k, (release, total) in enumerate(zip(plan.releases, totals, strict=True))
+        )
     )
     return concatenate(parts)
 
 
-async def _zeroed(session: Session, total: Share, shown: list[Share]) -> Share:
-    lanes = await compare.conjunction(session, shown)
-    ok = (await to_ring(session, lanes))[: total.shape[0]].reshape(-1, 1)
+async def _zeroed(session: Session, release: Release, total: Share, shown: list[Share]) -> Share:
+    if release.parted:
+        # A cell holds rows of one dataset: its word alone decides.
+        lanes = await gather(*(to_ring(session, own) for own in shown))
+        size = len(release.cells_of(0))
+        placed = [_placed(release, place, own[:size]) for place, own in enumerate(lanes)]
+        ok = stack(placed).sum(axis=0).reshape(-1, 1)
+    else:
+        ok = (await to_ring(session, await compare.conjunction(session, shown)))[: total.shape[0]]
+        ok = ok.reshape(-1, 1)
     kept: Share = await product(session, ok, total)
     return concatenate([ok, kept], axis=-1).reshape(-1)

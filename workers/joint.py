@@ -212,11 +212,11 @@ class Joint:
 
     def _stored(self, component: int) -> bytes:
         """The bundles' part of H_c: all that is stored under the component that this session reads, or folds into it."""
-        names, order = execute.read_columns(self.mandate.plan), self.mandate.order
+        plan, order = self.mandate.plan, self.mandate.order
         folded = [order.missing] if order.missing is not None and component == 0 else []
         return b"".join(
-            self.store.component_digests(dataset.id, names, c)
-            for dataset in self.mandate.plan.datasets
+            self.store.component_digests(dataset.id, execute.read_columns(plan, place), c)
+            for place, dataset in enumerate(plan.datasets)
             for c in (self._parties[component], *folded)
         )
 

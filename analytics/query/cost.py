@@ -68,7 +68,7 @@ Held = Collection[Monomial]  # the ring columns of a table that are stored and n
 
 
 def row_bytes(plan: Plan, held: Held = ()) -> int:
-    """Bytes of temporaries that a row takes in the widest moment of a block, over all releases."""
+    """Bytes of temporaries that a row takes in the widest moment of a block, over all releases of one table's plan."""
     bits = {c.name: c.bits for c in plan.columns}
     made = conversions(plan, held)
     total = sum(BIT_BYTES * bits_of for _, bits_of in made.operands) + 48 * len(ring_columns(plan))
@@ -101,8 +101,8 @@ def batches(plan: Plan, held: Sequence[Held] = ()) -> Work:
     out: list[list[Block]] = []
     room = 0
     for table, dataset in enumerate(plan.datasets):
-        own = held[table] if held else ()
-        words, step, each = -(-dataset.capacity // WORD_BITS), block_words(plan, own), row_bytes(plan, own)
+        own, asked = held[table] if held else (), plan.own(table)
+        words, step, each = -(-dataset.capacity // WORD_BITS), block_words(asked, own), row_bytes(asked, own)
         for start in range(0, words, step):
             stop = min(start + step, words)
             size = (stop - start) * WORD_BITS * each
@@ -130,7 +130,7 @@ def spread(plan: Plan, held: Sequence[Held] = (), drivers: int = 1) -> list[Work
 
 @dataclass(frozen=True)
 class Conversions:
-    """How a table comes to the ring columns of a plan: each once, in plan order, the later from the earlier.
+    """How a table comes to the ring columns of its plan: each once, in plan order, the later from the earlier.
 
     read      stored ring columns, those among them that only products need
     operands  ((column, dropped), bits): columns converted from their planes
@@ -183,11 +183,16 @@ def factors(release: Release, monomial: tuple[int, ...]) -> tuple[Factor, ...]:
 def estimate(plan: Plan, held: Sequence[Held] = ()) -> Cost:
     """Rounds and bytes of a plan with four parties, with the ring columns that each table holds. Pure; milliseconds."""
     tables = Tally()
+    asked = [plan.own(table) for table in range(len(plan.datasets))]
     for batch in batches(plan, held):
-        tables.then(_batch(plan, batch, held))
+        tables.then(_batch(asked, batch, held))
     if plan.mode == "exact" and plan.minimum_cohort > 1:
         tables.together(
-            *(_own_count(plan, r, -(-d.capacity // WORD_BITS)) for d in plan.datasets for r in plan.releases)
+            *(
+                _own_count(own, r, -(-d.capacity // WORD_BITS))
+                for own, d in zip(asked, plan.datasets, strict=True)
+                for r in own.releases
+            )
         )
     whole = Tally().together(tables, _noise(plan))
     words = sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
@@ -198,8 +203,10 @@ def estimate(plan: Plan, held: Sequence[Held] = ()) -> Cost:
     return Cost(rounds=whole.rounds + 2, bytes_per_party=sent + opening)
 
 
-def _batch(plan: Plan, batch: Sequence[Block], held: Sequence[Held]) -> Tally:
-    return Tally().together(*(_block(plan, b.stop - b.start, held[b.table] if held else ()) for b in batch))
+def _batch(asked: Sequence[Plan], batch: Sequence[Block], held: Sequence[Held]) -> Tally:
+    return Tally().together(
+        *(_block(asked[b.table], b.stop - b.start, held[b.table] if held else ()) for b in batch)
+    )
 
 
 def _block(plan: Plan, words: int, held: Held) -> Tally:
@@ -343,9 +350,13 @@ def _own_count(plan: Plan, release: Release, words: int) -> Tally:
 
 def _suppression(plan: Plan) -> Tally:
     sides = []
-    for r in plan.releases:
-        lanes = -(-r.cells // WORD_BITS)
-        side = _conjunction(len(plan.datasets), lanes).then(_to_ring(lanes))
+    for place, r in enumerate(plan.releases):
+        if r.parted:
+            own = [plan.own(table).releases[place].cells for table in range(len(plan.datasets))]
+            side = Tally().together(*(_to_ring(-(-cells // WORD_BITS)) for cells in own))
+        else:
+            lanes = -(-r.cells // WORD_BITS)
+            side = _conjunction(len(plan.datasets), lanes).then(_to_ring(lanes))
         sides.append(side.gate(r.cells * len(r.transform)))
     return Tally().together(*sides)
 

@@ -7,7 +7,6 @@ patients (the codebook's facts or the capacity): sampling error comes on top and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import sqrt
 from typing import Any
 
@@ -16,8 +15,8 @@ from analytics.privacy.accountant import epsilon_text
 from analytics.query.columns import Field
 from analytics.query.cost import estimate
 from analytics.query.language import parse
-from analytics.query.model import Operand, Plan, Release
-from analytics.query.resolve import DatasetFacts
+from analytics.query.model import DATASET, Operand, Plan, Release
+from analytics.query.resolve import Catalogue, DatasetFacts, catalogue_of
 from analytics.query.statistic import Statistic, statistics
 from analytics.query.tree import Statement, decimal_text
 
@@ -32,6 +31,7 @@ def describe(plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTE
     """
     by_id = {fact.id: fact for fact in facts}
     ordered = [by_id[dataset.id] for dataset in plan.datasets]
+    catalogue = catalogue_of(plan, facts)
     planned = _planned(ordered)
     described = {
         "mode": plan.mode,
@@ -40,11 +40,12 @@ def describe(plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTE
         "worst_charge": epsilon_text(max_attempts * plan.micro_epsilon),
         "minimum_cohort": plan.minimum_cohort,
         "planned_n": planned,
-        "datasets": [asdict(dataset) for dataset in plan.datasets],
+        "datasets": [dataset.public() for dataset in plan.datasets],
+        **({"align": list(plan.align)} if plan.align else {}),
         "columns": [column.name for column in plan.columns],
         "released": sum(release.cells * release.values_per_cell(plan.mode) for release in plan.releases),
         "statements": [
-            _statement(plan, number, ordered[0], planned) for number in range(len(plan.statements))
+            _statement(plan, number, catalogue, planned) for number in range(len(plan.statements))
         ],
         "plan_hash": plan.hash,
     }
@@ -60,10 +61,10 @@ def _planned(ordered: Sequence[DatasetFacts]) -> int:
     return sum(fact.capacity for fact in ordered)
 
 
-def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> dict[str, Any]:
+def _statement(plan: Plan, number: int, catalogue: Catalogue, planned: int) -> dict[str, Any]:
     text, places = plan.statements[number], plan.uses[number]
     asked = parse(text).statements[0]
-    columns = [dataset.schema.field(name.text) for name in asked.columns]
+    columns = [catalogue.column(name) for name in asked.columns]
     statistic = statistics()[asked.statistic].of(columns)
     releases = [plan.releases[place] for place in places]
     operands = {o.column: o for release in releases for o in release.operands}
@@ -72,7 +73,7 @@ def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> 
         groups *= by.size
     return {
         "text": text,
-        "words": _words(asked, statistic, dataset),
+        "words": _words(asked, statistic, releases, catalogue),
         "statistic": asked.statistic,
         "groups": groups,
         "cells": sum(release.cells for release in releases),
@@ -82,9 +83,10 @@ def _statement(plan: Plan, number: int, dataset: DatasetFacts, planned: int) -> 
         "noise": _noise(releases[0]),
         "tables": [_table(plan, place) for place in places],
         "resolution": {
-            name: _resolution(operand, dataset.schema.field(name)) for name, operand in operands.items()
+            name: _resolution(operand, catalogue.pool.column(name)) for name, operand in operands.items()
         },
-        "expected_error": _error(statistic, releases, dataset, max(1, planned // groups)),
+        "expected_error": _error(statistic, releases, catalogue, max(1, planned // groups)),
+        "warnings": catalogue.warnings(asked.unstratified, releases),
     }
 
 
@@ -125,8 +127,8 @@ def _resolution(operand: Operand, field: Field) -> dict[str, Any]:
     }
 
 
-def _words(asked: Statement, statistic: Statistic, dataset: DatasetFacts) -> str:
-    titles = [_title(dataset.schema.field(name.text)) for name in asked.columns]
+def _words(asked: Statement, statistic: Statistic, releases: Sequence[Release], catalogue: Catalogue) -> str:
+    titles = [_title(catalogue.column(name)) for name in asked.columns]
     said = statistic.words
     if titles:
         said += f" {'with' if statistic.name == 'count' else 'of'} {' and '.join(titles)}"
@@ -137,7 +139,9 @@ def _words(asked: Statement, statistic: Statistic, dataset: DatasetFacts) -> str
     if asked.where is not None:
         said += f", among patients with {asked.where}"
     if asked.by:
-        said += f", for each {' and '.join(_title(dataset.schema.field(name.text)) for name in asked.by)}"
+        said += f", for each {' and '.join(_title(catalogue.group(name)) for name in asked.by)}"
+    if any(by.column == DATASET for by in releases[0].by[len(asked.by) :]):
+        said += ", within each dataset and then taken together"
     return said
 
 
@@ -146,12 +150,12 @@ def _title(field: Field) -> str:
 
 
 def _error(
-    statistic: Statistic, releases: Sequence[Release], dataset: DatasetFacts, n: int
+    statistic: Statistic, releases: Sequence[Release], catalogue: Catalogue, n: int
 ) -> dict[str, Any] | None:
     """What the noise alone does to the figure: half-width of a 95 % interval, in the figure's unit."""
     if statistic.expected is None or releases[0].scale is None:
         return None
-    fields = [dataset.schema.field(operand.column) for operand in releases[0].operands]
+    fields = [catalogue.pool.column(operand.column) for operand in releases[0].operands]
     expected = statistic.expected(releases, fields, n, LEVEL)
     return {
         "half_width": expected.half_width,

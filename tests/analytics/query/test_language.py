@@ -214,7 +214,7 @@ def test_what_is_wrong_is_named_with_its_place(text, code, line, column):
         ("cuont()", "did you mean count"),
         ("averge(x)", "did you mean average"),
         ("count()\nwhere a > 1", "ends with its line"),
-        ("count() by a where b = 1", "the order is where, by, epsilon"),
+        ("count() by a where b = 1", "the order is where, by, unstratified, epsilon"),
         ("count() where a == missing", "is missing"),
         ("count() where death flag = 1", "several words needs quotes"),
         ("count() where a = \u201cb\u201d", "straight quotes"),
