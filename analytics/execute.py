@@ -78,14 +78,15 @@ def tables(
     """What a driver reads of each dataset of a plan; `columns` gives the planes of a dataset's columns by name."""
     before = earlier or [NOTHING] * len(plan.datasets)
     return [
-        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan, one)), views=own)
-        for d, own, one in zip(plan.datasets, views, before, strict=True)
+        Table(capacity=d.capacity, planes=columns(d.id, read_columns(plan, place, one)), views=own)
+        for place, (d, own, one) in enumerate(zip(plan.datasets, views, before, strict=True))
     ]
 
 
-def read_columns(plan: Plan, earlier: Earlier = NOTHING) -> list[str]:
-    """The columns that a plan reads of a table, the valid plane first."""
-    return ["", *dict.fromkeys(column.name for column in (*plan.columns, *earlier.columns))]
+def read_columns(plan: Plan, place: int, earlier: Earlier = NOTHING) -> list[str]:
+    """The columns that a plan reads of one of its datasets, by their names there, the valid plane first."""
+    own = plan.own(place).columns
+    return ["", *dict.fromkeys(column.name for column in (*own, *earlier.columns))]
 
 
 def released_words(plan: Plan) -> int:
@@ -117,7 +118,7 @@ async def execute(
 ) -> Share:
     """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
 
-    Shapes  tables in the order of plan.datasets, with every column of plan.columns and the valid plane "".
+    Shapes  tables in the order of plan.datasets, each with its `read_columns`.
     work    the rows that this driver takes, all by default; `join` adds the totals of the other drivers' rows.
     earlier what each table answered exactly before: if a cell lies too near, every cell is withheld (ok is 2).
     Cost    `analytics.query.cost.estimate`, exactly, with one driver.
@@ -155,12 +156,13 @@ async def _all_tables(
     """Totals over these rows of all tables; in guarded plans also what may be shown of each table."""
     totals: Totals | None = None
     masks: list[list[list[Share]]] = [[] for _ in tables]
+    asked = [plan.own(place) for place in range(len(tables))]
     for batch in work:
         parts = await gather(
             *(
                 _block(
                     session,
-                    plan,
+                    asked[b.table],
                     _Rows(session, tables[b.table], b),
                     earlier[b.table].cells if earlier else (),
                 )
@@ -168,14 +170,26 @@ async def _all_tables(
             )
         )
         for block, (part, cells) in zip(batch, parts, strict=True):
-            totals = part if totals is None else added(totals, part)
+            placed = [_placed(r, block.table, own) for r, own in zip(plan.releases, part, strict=True)]
+            totals = placed if totals is None else added(totals, placed)
             if guarded(plan):
                 masks[block.table].append(cells)
     assert totals is not None, "a plan has a dataset, and a table has a row"
     if not guarded(plan):
         return totals, []
     whole = [[concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True)] for blocks in masks]
-    return totals, await gather(*(_shown(session, plan, cells) for cells in whole))
+    return totals, await gather(
+        *(_shown(session, own, cells) for own, cells in zip(asked, whole, strict=True))
+    )
+
+
+def _placed(release: Release, place: int, own: Share) -> Share:
+    """What one dataset has in its own cells (own cells, ...), among all cells of the release: zero in the others'."""
+    if not release.parted:
+        return own
+    components = np.zeros((len(own.components), release.cells, *own.shape[1:]), dtype=np.uint64)
+    components[:, release.cells_of(place)] = own.components
+    return own.with_components(components)
 
 
 def added(left: Totals, right: Totals) -> Totals:
@@ -447,7 +461,10 @@ async def _suppressed(session: Session, plan: Plan, totals: list[Share], tables:
         )
     compared = [shown.apart for shown in tables if shown.apart is not None]
     parts = await gather(
-        *(_zeroed(session, total, [shown.own[k] for shown in tables]) for k, total in enumerate(totals)),
+        *(
+            _zeroed(session, release, total, [shown.own[k] for shown in tables])
+            for k, (release, total) in enumerate(zip(plan.releases, totals, strict=True))
+        ),
         *([_apart(session, compared)] if compared else []),
     )
     if not compared:
@@ -472,8 +489,15 @@ async def _apart(session: Session, tables: Sequence[Share]) -> Share:
     return (await to_ring(session, await compare.conjunction(session, tables)))[:1]
 
 
-async def _zeroed(session: Session, total: Share, shown: list[Share]) -> Share:
-    lanes = await compare.conjunction(session, shown)
-    ok = (await to_ring(session, lanes))[: total.shape[0]].reshape(-1, 1)
+async def _zeroed(session: Session, release: Release, total: Share, shown: list[Share]) -> Share:
+    if release.parted:
+        # A cell holds rows of one dataset: its word alone decides.
+        lanes = await gather(*(to_ring(session, own) for own in shown))
+        size = len(release.cells_of(0))
+        placed = [_placed(release, place, own[:size]) for place, own in enumerate(lanes)]
+        ok = stack(placed).sum(axis=0).reshape(-1, 1)
+    else:
+        ok = (await to_ring(session, await compare.conjunction(session, shown)))[: total.shape[0]]
+        ok = ok.reshape(-1, 1)
     kept: Share = await product(session, ok, total)
     return concatenate([ok, kept], axis=-1)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.query.disclosure import NOTHING, Earlier, cells, guarded, pairs
-from analytics.query.model import By, Cohort, Plan, Release
+from analytics.query.model import DATASET, By, Cohort, Plan, PlanDataset, Release
 from analytics.query.resolve import DatasetFacts
 
 Column: TypeAlias = tuple[NDArray[Any], NDArray[np.bool_]]  # codes, present
@@ -30,16 +30,17 @@ def evaluate(
     """Return the integers of every release, without noise: what figures() reads.
 
     Shapes  tables: one per dataset, beside its facts; column -> (codes, present), of real rows
-            only. In a missing row the code is 0. Result: per release, row-major over cells;
+            only, under the dataset's own names and codes. In a missing row the code is 0. Result: per release, row-major over cells;
             dp: transform @ totals; exact: [ok, *totals], zeros where some dataset's own count is
             neither 0 nor at least the minimum cohort, [2, 0, ...] in every cell if cohorts lie too near.
     earlier what each dataset answered exactly before
     """
     if not len(facts) == len(tables) == len(plan.datasets):
         raise ValueError(f"{len(plan.datasets)} datasets, {len(facts)} facts, {len(tables)} tables")
-    integers = [_release(release, plan, tables) for release in plan.releases]
+    seen = [_seen(table, dataset) for table, dataset in zip(tables, plan.datasets, strict=True)]
+    integers = [_release(release, plan, seen) for release in plan.releases]
     if guarded(plan) and any(
-        _near(plan, table, earlier[k] if earlier else NOTHING) for k, table in enumerate(tables)
+        _near(plan.own(k), table, earlier[k] if earlier else NOTHING) for k, table in enumerate(tables)
     ):
         widths = [release.values_per_cell(plan.mode) for release in plan.releases]
         return [
@@ -56,14 +57,25 @@ def _near(plan: Plan, table: Table, earlier: Earlier) -> bool:
     return any(0 < int(rows.sum()) < plan.minimum_cohort for rows in differences)
 
 
+def _seen(table: Table, dataset: PlanDataset) -> Table:
+    """A dataset's table in the plan's names and codes."""
+    own = {source.column for source in dataset.sources}
+    seen = {name: column for name, column in table.items() if name not in own}
+    for source in dataset.sources:
+        codes, present = table[source.column]
+        seen[source.name] = (np.array(source.codes)[codes] if source.codes else codes, present)
+    return seen
+
+
 def _release(release: Release, plan: Plan, tables: Sequence[Table]) -> list[int]:
     integers: list[int] = []
     for groups in product(*(range(by.size) for by in release.by)):
         counts, totals = [], [0] * len(release.monomials)
-        for table in tables:
+        for place, table in enumerate(tables):
             rows = holds(release.cohort, table)
             for by, k in zip(release.by, groups, strict=True):
-                rows = rows & _inside(by, k, table[by.column][0])
+                codes = np.full(len(rows), place) if by.column == DATASET else table[by.column][0]
+                rows = rows & _inside(by, k, codes)
             counts.append(int(rows.sum()))
             for i, exponents in enumerate(release.monomials):
                 totals[i] += _total(release, exponents, table, rows)

@@ -22,9 +22,11 @@ from workers.ledger import Ledger
 MOST_NAMES = 1024  # in a hello; 16 bytes each
 
 
-def cells(plan: Plan) -> str | None:
-    """What the ledger keeps of a plan: nothing unless it is guarded."""
-    return text_of(cells_of_plan(plan)) if guarded(plan) else None
+def cells(plan: Plan) -> dict[str, str]:
+    """What the ledger keeps of a plan, by dataset: nothing unless it is guarded."""
+    if not guarded(plan):
+        return {}
+    return {d.id: text_of(cells_of_plan(plan.own(place))) for place, d in enumerate(plan.datasets)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,12 @@ class Memory:
             raise ProtocolAbort("disagreement", "an earlier answer is not known here")
         by_id = {one.id: one for one in self.facts}
         out = []
-        for dataset in self.plan.datasets:
+        for place, dataset in enumerate(self.plan.datasets):
+            own = self.plan.own(place)
             texts = [text for whose, text in (known[name] for name in names) if whose == dataset.id]
             cohorts = [cohort for text in texts for cohort in read(text)]
-            one = Earlier.of(cohorts, self.plan, by_id[dataset.id]) if cohorts else NOTHING
-            if too_many(self.plan, one, dataset.capacity):
+            one = Earlier.of(cohorts, own, by_id[dataset.id]) if cohorts else NOTHING
+            if too_many(own, one, dataset.capacity):
                 raise ProtocolAbort("disagreement", "too many earlier answers to compare with")
             out.append(one)
         return out

@@ -229,8 +229,8 @@ class Joint:
         folded = [order.missing] if order.missing is not None and component == 0 else []
         before = earlier or [NOTHING] * len(plan.datasets)
         return b"".join(
-            self.store.component_digests(dataset.id, execute.read_columns(plan, one), c)
-            for dataset, one in zip(plan.datasets, before, strict=True)
+            self.store.component_digests(dataset.id, execute.read_columns(plan, place, one), c)
+            for place, (dataset, one) in enumerate(zip(plan.datasets, before, strict=True))
             for c in (self._parties[component], *folded)
         )
 

@@ -62,9 +62,9 @@ class Kept:
         self._plan = plan
         self._offered: dict[bytes, tuple[PlanDataset, Monomial]] = {}
         self._tables: list[TableViews] = []
-        useful = {_name(m): m for m in cost.conversions(plan).monomials}
         views.make_room()  # the limit may be another than it was
-        for dataset in plan.datasets:
+        for place, dataset in enumerate(plan.datasets):
+            useful = {_name(m): m for m in cost.conversions(plan.own(place)).monomials}
             for name in views.held(dataset.id, useful):
                 self._offered[_hash(dataset.id, name)] = (dataset, useful[name])
 
@@ -82,9 +82,9 @@ class Kept:
 
     def tables(self, agreed: Collection[bytes]) -> list[TableViews]:
         """What `execute` reads and writes of each dataset of the plan."""
-        for dataset in self._plan.datasets:
+        for place, dataset in enumerate(self._plan.datasets):
             stored = {m: self._views.open(dataset.id, _name(m)) for d, m in self._of(agreed) if d == dataset}
-            made = cost.conversions(self._plan, stored).monomials
+            made = cost.conversions(self._plan.own(place), stored).monomials
             draft = self._views.draft(dataset.id, map(_name, made), _words(dataset)) if made else None
             self._tables.append(TableViews(stored.keys(), stored, draft))
         return self._tables
@@ -152,9 +152,9 @@ class Kept:
 
 def joined(views: Views, plan: Plan, shared: Sequence[dict[str, Any]]) -> list[TableViews]:
     """A helper's views of each dataset of the plan, from what its lead `shared`."""
-    by_name = {_name(m): m for m in cost.conversions(plan).monomials}
     out = []
-    for dataset, said in zip(plan.datasets, shared, strict=True):
+    for place, (dataset, said) in enumerate(zip(plan.datasets, shared, strict=True)):
+        by_name = {_name(m): m for m in cost.conversions(plan.own(place)).monomials}
         stored = {by_name[name]: views.open(dataset.id, name) for name in said["held"]}
         draft = None if said["files"] is None else views.join(dataset.id, said["files"], _words(dataset))
         out.append(TableViews(stored.keys(), stored, draft))

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from analytics.query.model import digest
@@ -88,11 +89,11 @@ class Ledger(Mismatches):
         mode: str,
         charges: Sequence[Charge],
         missing: int | None = None,
-        cells: str | None = None,
+        cells: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Accept an attempt and reserve its charges, all or nothing. `missing` is the party that is not there.
 
-        `cells` are the cohorts of an exact plan that later ones may not lie too near, as one text.
+        `cells` are the cohorts of an exact plan that later ones may not lie too near, by dataset, as one text.
 
         Raises  AttemptRefused: seen before, a later one was seen, or an earlier one is still open;
                 Superseded: a dataset is not the newest version of its chain here;
@@ -107,8 +108,8 @@ class Ledger(Mismatches):
                 row = (charge.account, nonce, attempt, mode, charge.micro_epsilon)
                 db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'RESERVED')", row)
                 self._append(db, "RESERVED", *row)
-                if cells is not None:
-                    kept = (nonce, attempt, charge.account, charge.dataset, cells)
+                if charge.dataset in cells:
+                    kept = (nonce, attempt, charge.account, charge.dataset, cells[charge.dataset])
                     db.execute("INSERT INTO cells VALUES (?, ?, ?, ?, ?, 0)", kept)
 
     def spend(self, *, nonce: str, attempt: int, session: str) -> None:

@@ -14,6 +14,7 @@ from math import ceil, floor
 
 from analytics.query.columns import Field
 from analytics.query.errors import ProgramRejected
+from analytics.query.levels import level_code
 from analytics.query.model import Cohort
 from analytics.query.resolve import Catalogue
 from analytics.query.tree import Among, And, Compare, Leaf, Missing, Name, Not, Or, Predicate, decimal_text
@@ -66,13 +67,6 @@ def conjunction(parts: list[Predicate]) -> Predicate:
     return flat[0] if len(flat) == 1 else And(tuple(flat))
 
 
-def columns_of(cohort: Cohort) -> set[str]:
-    """The columns that a cohort reads."""
-    if cohort[0] in ("present", "less", "in"):
-        return {cohort[1]}
-    return set().union(*(columns_of(part) for part in cohort[1:])) if cohort[0] != "all" else set()
-
-
 def _leaf(leaf: Leaf, catalogue: Catalogue) -> tuple[Cohort, Predicate]:
     field = catalogue.column(leaf.name)
     name = Name(field.name)
@@ -104,7 +98,7 @@ def _leaf(leaf: Leaf, catalogue: Catalogue) -> tuple[Cohort, Predicate]:
 def _point(field: Field, value: Name, catalogue: Catalogue) -> tuple[int | None, str]:
     """The code that equals a value, None if no row can, and the value's canonical text."""
     if field.kind == "category":
-        code = catalogue.code(field, value)
+        code = level_code(field, value)
         return code, field.levels[code].label
     number = _number(field, value)
     q = _position(field, number)

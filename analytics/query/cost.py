@@ -97,7 +97,7 @@ Held = Collection[Monomial]  # the ring columns of a table that are stored and n
 
 
 def row_bytes(plan: Plan, held: Held = ()) -> int:
-    """Bytes of temporaries that a row takes in the widest moment of a block, over all releases."""
+    """Bytes of temporaries that a row takes in the widest moment of a block, over all releases of one table's plan."""
     bits = {c.name: c.bits for c in plan.columns}
     made = conversions(plan, held)
     total = sum(BIT_BYTES * bits_of for _, bits_of in made.operands) + 48 * len(ring_columns(plan))
@@ -130,8 +130,8 @@ def batches(plan: Plan, held: Sequence[Held] = ()) -> Work:
     out: list[list[Block]] = []
     room = 0
     for table, dataset in enumerate(plan.datasets):
-        own = held[table] if held else ()
-        words, step, each = -(-dataset.capacity // WORD_BITS), block_words(plan, own), row_bytes(plan, own)
+        own, asked = held[table] if held else (), plan.own(table)
+        words, step, each = -(-dataset.capacity // WORD_BITS), block_words(asked, own), row_bytes(asked, own)
         for start in range(0, words, step):
             stop = min(start + step, words)
             size = (stop - start) * WORD_BITS * each
@@ -159,7 +159,7 @@ def spread(plan: Plan, held: Sequence[Held] = (), drivers: int = 1) -> list[Work
 
 @dataclass(frozen=True)
 class Conversions:
-    """How a table comes to the ring columns of a plan: each once, in plan order, the later from the earlier.
+    """How a table comes to the ring columns of its plan: each once, in plan order, the later from the earlier.
 
     read      stored ring columns, those among them that only products need
     operands  ((column, dropped), bits): columns converted from their planes
@@ -217,27 +217,33 @@ def estimate(plan: Plan, held: Sequence[Held] = (), earlier: Sequence[Earlier] =
     """
     tables = Tally()
     before = earlier or [NOTHING] * len(plan.datasets)
+    asked = [plan.own(table) for table in range(len(plan.datasets))]
     for batch in batches(plan, held):
-        tables.then(_batch(plan, batch, held, before))
+        tables.then(_batch(asked, batch, held, before))
     if guarded(plan):
         tables.together(
             *(
-                _shown(plan, one, -(-d.capacity // WORD_BITS))
-                for d, one in zip(plan.datasets, before, strict=True)
+                _shown(own, one, -(-d.capacity // WORD_BITS))
+                for own, d, one in zip(asked, plan.datasets, before, strict=True)
             )
         )
     whole = Tally().together(tables, _noise(plan))
     words = sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
     if guarded(plan):
-        whole.then(_suppression(plan, [compared(plan, one) for one in before]))
+        whole.then(_suppression(plan, [compared(own, one) for own, one in zip(asked, before, strict=True)]))
     sent = 12 * whole.words + 48 * whole.rounds
     opening = 3 * (READY_BYTES + 4 * READY_BYTES + 8 * words)
     return Cost(rounds=whole.rounds + 2, bytes_per_party=sent + opening)
 
 
-def _batch(plan: Plan, batch: Sequence[Block], held: Sequence[Held], before: Sequence[Earlier]) -> Tally:
+def _batch(
+    asked: Sequence[Plan], batch: Sequence[Block], held: Sequence[Held], before: Sequence[Earlier]
+) -> Tally:
     return Tally().together(
-        *(_block(plan, b.stop - b.start, held[b.table] if held else (), before[b.table]) for b in batch)
+        *(
+            _block(asked[b.table], b.stop - b.start, held[b.table] if held else (), before[b.table])
+            for b in batch
+        )
     )
 
 
@@ -396,9 +402,13 @@ def _own_count(plan: Plan, planes: int, words: int) -> Tally:
 
 def _suppression(plan: Plan, comparisons: Sequence[int]) -> Tally:
     sides = []
-    for r in plan.releases:
-        lanes = -(-r.cells // WORD_BITS)
-        side = _conjunction(len(plan.datasets), lanes).then(_to_ring(lanes))
+    for place, r in enumerate(plan.releases):
+        if r.parted:
+            own = [plan.own(table).releases[place].cells for table in range(len(plan.datasets))]
+            side = Tally().together(*(_to_ring(-(-cells // WORD_BITS)) for cells in own))
+        else:
+            lanes = -(-r.cells // WORD_BITS)
+            side = _conjunction(len(plan.datasets), lanes).then(_to_ring(lanes))
         sides.append(side.gate(r.cells * len(r.transform)))
     tables = sum(1 for planes in comparisons if planes)
     if not tables:

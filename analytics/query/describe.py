@@ -7,7 +7,6 @@ at a planned number of patients (the codebook's facts or the capacity); precisio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import sqrt
 from typing import Any
 
@@ -17,10 +16,10 @@ from analytics.query.columns import Field
 from analytics.query.cost import NETWORKS, estimate, seconds
 from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse
-from analytics.query.model import Operand, Plan, Release
+from analytics.query.model import DATASET, Operand, Plan, Release
 from analytics.query.planned import Study
 from analytics.query.precision import LEVEL, MOST_SEARCHED, Asking, Supposed, cheapest, precision, supposed
-from analytics.query.resolve import DatasetFacts
+from analytics.query.resolve import Catalogue, DatasetFacts, catalogue_of
 from analytics.query.statistic import Statistic, statistics
 from analytics.query.tree import Statement, decimal_text
 
@@ -38,6 +37,7 @@ def describe(
     """
     by_id = {fact.id: fact for fact in facts}
     ordered = [by_id[dataset.id] for dataset in plan.datasets]
+    catalogue = catalogue_of(plan, facts)
     study = Study.of(ordered)
     told = supposed(assumptions, len(plan.statements))
     if sum(one.width is not None for one in told.values()) > MOST_SEARCHED:
@@ -51,11 +51,13 @@ def describe(
         "worst_charge": epsilon_text(max_attempts * plan.micro_epsilon),
         "minimum_cohort": plan.minimum_cohort,
         "planned_n": study.n,
-        "datasets": [asdict(dataset) for dataset in plan.datasets],
+        "datasets": [dataset.public() for dataset in plan.datasets],
+        **({"align": list(plan.align)} if plan.align else {}),
         "columns": [column.name for column in plan.columns],
         "released": sum(release.cells * release.values_per_cell(plan.mode) for release in plan.releases),
         "statements": [
-            {"label": label} | _statement(plan, number, ordered, study, told.get(number + 1, Supposed()))
+            {"label": label}
+            | _statement(plan, number, ordered, catalogue, study, told.get(number + 1, Supposed()))
             for number, label in enumerate(labels(plan))
         ],
         "tables": [_table(plan, place) for place in range(len(plan.releases))],
@@ -76,12 +78,16 @@ def labels(plan: Plan) -> list[str | None]:
 
 
 def _statement(
-    plan: Plan, number: int, datasets: Sequence[DatasetFacts], study: Study, told: Supposed
+    plan: Plan,
+    number: int,
+    datasets: Sequence[DatasetFacts],
+    catalogue: Catalogue,
+    study: Study,
+    told: Supposed,
 ) -> dict[str, Any]:
-    dataset = datasets[0]
     text, places = plan.statements[number], plan.uses[number]
     asked = parse(text).statements[0]
-    columns = [dataset.schema.field(name.text) for name in asked.columns]
+    columns = [catalogue.column(name) for name in asked.columns]
     statistic = statistics()[asked.statistic].of(columns)
     releases = [plan.releases[place] for place in places]
     operands = {o.column: o for release in releases for o in release.operands}
@@ -92,7 +98,7 @@ def _statement(
         statement=asked,
         statistic=statistic,
         columns=columns,
-        fields={field.name: field for field in dataset.schema.fields},
+        fields=catalogue.fields(),
         releases=releases,
         study=study,
         minimum=plan.minimum_cohort,
@@ -100,7 +106,7 @@ def _statement(
     )
     return {
         "text": text,
-        "words": _words(asked, statistic, dataset),
+        "words": _words(asked, statistic, releases, catalogue),
         "statistic": asked.statistic,
         "groups": groups,
         "cells": sum(release.cells for release in releases),
@@ -110,10 +116,12 @@ def _statement(
         "noise": _noise(releases[0]),
         "tables": [_table(plan, place) for place in places],
         "resolution": {
-            name: _resolution(operand, dataset.schema.field(name)) for name, operand in operands.items()
+            name: _resolution(operand, catalogue.pool.column(name)) for name, operand in operands.items()
         },
         "expected_error": _error(asking),
-        "precision": precision(asking) | {"cheapest": cheapest(asking, text, datasets)},
+        "precision": precision(asking)
+        | {"cheapest": cheapest(asking, "\n".join((*plan.align, text)), datasets)},
+        "warnings": catalogue.warnings(asked.unstratified, releases),
     }
 
 
@@ -155,8 +163,8 @@ def _resolution(operand: Operand, field: Field) -> dict[str, Any]:
     }
 
 
-def _words(asked: Statement, statistic: Statistic, dataset: DatasetFacts) -> str:
-    titles = [_title(dataset.schema.field(name.text)) for name in asked.columns]
+def _words(asked: Statement, statistic: Statistic, releases: Sequence[Release], catalogue: Catalogue) -> str:
+    titles = [_title(catalogue.column(name)) for name in asked.columns]
     said = statistic.words
     if titles:
         said += f" {'with' if statistic.name == 'count' else 'of'} {' and '.join(titles)}"
@@ -167,7 +175,9 @@ def _words(asked: Statement, statistic: Statistic, dataset: DatasetFacts) -> str
     if asked.where is not None:
         said += f", among patients with {asked.where}"
     if asked.by:
-        said += f", for each {' and '.join(_title(dataset.schema.field(name.text)) for name in asked.by)}"
+        said += f", for each {' and '.join(_title(catalogue.group(name)) for name in asked.by)}"
+    if any(by.column == DATASET for by in releases[0].by[len(asked.by) :]):
+        said += ", within each dataset and then taken together"
     return said
 
 

@@ -3,7 +3,8 @@
 Two exact totals over cohorts that differ by a few patients give away those patients by subtraction, whatever the
 size of each. So wherever a provider's rows of two cells differ at all, they must differ by as many patients as the
 smallest cohort that may be shown. The cells are public predicates; how far they lie apart is compared on shares
-(`analytics.execute`), and nothing but the answer "near" or "not near" of the whole plan is released.
+(`analytics.execute`), and nothing but the answer "near" or "not near" of the whole plan is released. A plan here is what one dataset sees of
+it (`Plan.own`).
 After Dinur & Nissim, PODS 2003, and Denning, Denning & Schwartz, ACM TODS 4 (1979), on trackers.
 """
 
@@ -15,8 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
-from analytics.query.cohort import columns_of
-from analytics.query.model import By, Cohort, Plan, PlanColumn, Release, canonical, digest
+from analytics.query.model import By, Cohort, Plan, PlanColumn, Release, canonical, columns_of, digest
 from analytics.query.resolve import DatasetFacts
 
 NEAR = 2  # in the place of ok

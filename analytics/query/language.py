@@ -2,6 +2,7 @@
 
     average("time_till_death", "northeast")
     count(age) where sex == female and (stage in (3, 4) or stage is missing) by arm epsilon 0.25
+    align "Trial B" (gender = sex (m = male, f = female), age_years = age)
 
 The grammar is LALR(1); nothing is looked up in a codebook here. Predicates
 of codebooks (`where`, `test`) are this grammar's predicates. Text is hostile until parsed: `lexer` bounds it.
@@ -21,6 +22,7 @@ from analytics.query.errors import ProgramRejected, nearest
 from analytics.query.lexer import LONGEST_TEXT, tokens
 from analytics.query.statistic import Statistic, forms, spellings, statistics
 from analytics.query.tree import (
+    Align,
     Among,
     And,
     Compare,
@@ -30,17 +32,22 @@ from analytics.query.tree import (
     Or,
     Predicate,
     Program,
+    Renamed,
     Statement,
     normal_form,
 )
 
 MOST_STATEMENTS = 256
+MOST_ALIGNED = 64  # datasets
 
 GRAMMAR = r"""
 program: line (SEP line)*
-?line: statement | total
+?line: statement | align | total
 total: EPSILON NUMBER
-statement: NAME LPAR [names] RPAR [WHERE predicate] [BY names] [EPSILON NUMBER] [PRIMARY]
+statement: NAME LPAR [names] RPAR [WHERE predicate] [BY names] [UNSTRATIFIED] [EPSILON NUMBER] [PRIMARY]
+align: ALIGN name LPAR renamed (COMMA renamed)* RPAR
+renamed: name OP name [LPAR level (COMMA level)* RPAR]
+level: name OP name
 names: name (COMMA name)*
 name: NAME | TEXT | NUMBER
 ?predicate: conjunction | conjunction (OR conjunction)+ -> either
@@ -52,8 +59,10 @@ name: NAME | TEXT | NUMBER
     | name IS MISSING -> missing
     | name IS NOT MISSING -> not_missing
 %declare NAME TEXT NUMBER OP LPAR RPAR COMMA SEP WHERE BY EPSILON PRIMARY AND OR NOT IN IS MISSING
+%declare ALIGN UNSTRATIFIED
 """
 
+_STATEMENT = {"statistic", "columns", "level", "values", "where", "by", "unstratified", "epsilon", "primary"}
 _SPELLED = {
     "NAME": "a name",
     "TEXT": "a name in quotes",
@@ -106,13 +115,24 @@ class _Builder(Transformer[Token, Program]):
     def total(self, found: list[Token]) -> tuple[Token, int]:
         return found[0], _micro(found[1])
 
+    def level(self, found: list[Any]) -> tuple[Name, Name]:
+        return _equated(found)
+
+    def renamed(self, found: list[Any]) -> Renamed:
+        levels = tuple(part for part in found[3:] if isinstance(part, tuple))
+        return Renamed(*_equated(found[:3]), levels)
+
+    def align(self, found: list[Any]) -> Align:
+        return Align(found[1], tuple(part for part in found if isinstance(part, Renamed)))
+
     def statement(self, found: list[Any]) -> Statement:
-        head, _, arguments, _, _, where, _, by, _, epsilon, primary = found
+        head, _, arguments, _, _, where, _, by, unstratified, _, epsilon, primary = found
         return _statement(
             str(head),
             arguments or (),
             where=where,
             by=by or (),
+            unstratified=unstratified is not None,
             micro=None if epsilon is None else _micro(epsilon),
             primary=primary is not None,
             at=_at(head),
@@ -123,12 +143,14 @@ class _Builder(Transformer[Token, Program]):
         if len(totals) > 1:
             raise ProgramRejected("syntax", "a program names its total epsilon once", at=_at(totals[1][0]))
         return _program(
-            [part for part in found if isinstance(part, Statement)], totals[0][1] if totals else None
+            [part for part in found if isinstance(part, Statement)],
+            [part for part in found if isinstance(part, Align)],
+            totals[0][1] if totals else None,
         )
 
 
 _PARSER = Lark(
-    GRAMMAR, parser="lalr", lexer="basic", start=["program", "predicate"], maybe_placeholders=True,
+    GRAMMAR, parser="lalr", lexer="basic", start=["program", "predicate", "align"], maybe_placeholders=True,
     keep_all_tokens=True, transformer=_Builder(),
 )  # fmt: skip
 
@@ -160,6 +182,12 @@ def parse_predicate(text: str) -> Predicate:
     return found
 
 
+def parse_align(text: str) -> Align:
+    """What aligns one dataset, as a plan keeps it. Raises ProgramRejected and nothing else."""
+    found: Align = _parsed(text, "align")
+    return found
+
+
 def parse_test(text: str, column: str) -> Predicate:
     """The predicate in a text that may leave out its subject: ">= 3", "in (a, b)", or a whole one.
 
@@ -184,14 +212,32 @@ def to_json(program: Program) -> dict[str, Any]:
             **({"values": [name.text for name in s.values]} if s.values else {}),
             "where": None if s.where is None else str(s.where),
             "by": [name.text for name in s.by],
+            **({"unstratified": True} if s.unstratified else {}),
             "epsilon": None if s.micro_epsilon is None else short_text(s.micro_epsilon),
             **({"primary": True} if s.primary else {}),
         }
         for s in program.statements
     ]
-    if program.micro_epsilon is None:
-        return {"statements": statements}
-    return {"statements": statements, "epsilon": short_text(program.micro_epsilon)}
+    aligned = [
+        {
+            "dataset": one.dataset.text,
+            "columns": [
+                {
+                    "column": part.column.text,
+                    "as": part.name.text,
+                    "levels": [{"level": own.text, "as": level.text} for own, level in part.levels],
+                }
+                for part in one.columns
+            ],
+        }
+        for one in program.align
+    ]
+    total = program.micro_epsilon
+    return {
+        "statements": statements,
+        **({"align": aligned} if aligned else {}),
+        **({} if total is None else {"epsilon": short_text(total)}),
+    }
 
 
 def _parsed(text: Any, start: str) -> Any:
@@ -228,11 +274,14 @@ def _unexpected(token: Token, accepts: set[str], last: Token) -> ProgramRejected
 
 
 def _hint(kind: str, accepts: set[str]) -> str:
-    if kind == "SEP" or (kind in ("WHERE", "BY", "AND", "OR") and accepts == {"NAME", "EPSILON"}):
+    if kind == "SEP" or (kind in ("WHERE", "BY", "AND", "OR") and accepts == {"NAME", "EPSILON", "ALIGN"}):
         return "; a statement ends with its line, except inside parentheses"
-    if kind in ("WHERE", "BY", "EPSILON", "PRIMARY"):
-        return "; the order is where, by, epsilon, primary, each once; a name that is also a keyword needs quotes"
-    if kind in ("MISSING", "IN", "IS", "AND", "OR", "NOT"):
+    if kind in ("WHERE", "BY", "UNSTRATIFIED", "EPSILON", "PRIMARY"):
+        return (
+            "; the order is where, by, unstratified, epsilon, primary, each once;"
+            " a name that is also a keyword needs quotes"
+        )
+    if kind in ("MISSING", "IN", "IS", "AND", "OR", "NOT", "ALIGN"):
         return "; a name that is also a keyword needs quotes, a missing value is found with: is missing"
     if kind in ("NAME", "NUMBER"):
         return "; a name of several words needs quotes"
@@ -247,6 +296,7 @@ def _statement(
     values: Sequence[Name] | None = None,
     where: Predicate | None,
     by: Sequence[Name],
+    unstratified: bool,
     micro: int | None,
     primary: bool = False,
     at: tuple[int, int] | None,
@@ -272,6 +322,7 @@ def _statement(
         values=tuple(values),
         where=where,
         by=tuple(by),
+        unstratified=unstratified,
         micro_epsilon=micro,
         primary=primary,
         at=at,
@@ -304,16 +355,26 @@ def _statistic(head: str, at: tuple[int, int] | None) -> Statistic:
     return statistics()[spellings()[name]]
 
 
-def _program(statements: Sequence[Statement], micro: int | None) -> Program:
+def _equated(found: Sequence[Any]) -> tuple[Name, Name]:
+    """The two names on either side of an equals sign."""
+    own, sign, name = found
+    if sign != "==":
+        raise ProgramRejected("syntax", f"align says {own} = ..., not {sign}", at=_at(sign))
+    return own, name
+
+
+def _program(statements: Sequence[Statement], align: Sequence[Align], micro: int | None) -> Program:
     if not statements:
         raise ProgramRejected("empty_program", "the program asks nothing: write one statement a line")
     if len(statements) > MOST_STATEMENTS:
         raise ProgramRejected("too_long", f"a program has at most {MOST_STATEMENTS} statements")
-    return Program(statements=tuple(statements), micro_epsilon=micro)
+    if len(align) > MOST_ALIGNED:
+        raise ProgramRejected("too_long", f"a program aligns at most {MOST_ALIGNED} datasets")
+    return Program(statements=tuple(statements), align=tuple(align), micro_epsilon=micro)
 
 
 def _from_json(obj: Mapping[str, Any]) -> Program:
-    _known_keys(obj, {"statements", "epsilon"}, "the program")
+    _known_keys(obj, {"statements", "align", "epsilon"}, "the program")
     entries = obj.get("statements")
     if not isinstance(entries, list) or len(entries) > MOST_STATEMENTS:
         raise ProgramRejected("json", f"statements: a list of at most {MOST_STATEMENTS} is needed")
@@ -323,10 +384,10 @@ def _from_json(obj: Mapping[str, Any]) -> Program:
         where = f"statement {number}"
         if not isinstance(entry, Mapping):
             raise ProgramRejected("json", f"{where}: an object is needed")
-        known = {"statistic", "columns", "level", "values", "where", "by", "epsilon", "primary"}
-        _known_keys(entry, known, where)
-        if not isinstance(entry.get("primary", False), bool):
-            raise ProgramRejected("json", f"{where}: primary is true or false")
+        _known_keys(entry, _STATEMENT, where)
+        for flag in ("unstratified", "primary"):
+            if not isinstance(entry.get(flag, False), bool):
+                raise ProgramRejected("json", f"{where}: {flag} is true or false")
         condition = entry.get("where")
         if condition is not None and not isinstance(condition, str):
             raise ProgramRejected("json", f"{where}: where is text, as in the language")
@@ -342,12 +403,50 @@ def _from_json(obj: Mapping[str, Any]) -> Program:
                 values=_listed(entry.get("values"), f"{where}: values"),
                 where=None if condition is None else parse_predicate(condition),
                 by=_listed(entry.get("by"), f"{where}: by"),
+                unstratified=entry.get("unstratified", False),
                 micro=None if entry.get("epsilon") is None else _micro(entry["epsilon"]),
                 primary=entry.get("primary", False),
                 at=None,
             )
         )
-    return _program(statements, None if obj.get("epsilon") is None else _micro(obj["epsilon"]))
+    total = None if obj.get("epsilon") is None else _micro(obj["epsilon"])
+    return _program(statements, _aligned(obj.get("align")), total)
+
+
+def _aligned(entries: Any) -> list[Align]:
+    """What a program's "align" says of its datasets."""
+    found = []
+    for number, entry in enumerate(_objects(entries, MOST_ALIGNED, "align"), 1):
+        where = f"align {number}"
+        _known_keys(entry, {"dataset", "columns"}, where)
+        columns = []
+        for part in _objects(entry.get("columns"), 1000, f"{where}: columns"):
+            _known_keys(part, {"column", "as", "levels"}, f"{where}: columns")
+            levels = _objects(part.get("levels"), 1000, f"{where}: levels")
+            for level in levels:
+                _known_keys(level, {"level", "as"}, f"{where}: levels")
+            columns.append(
+                Renamed(
+                    _named(part.get("column"), f"{where}: column"),
+                    _named(part.get("as"), f"{where}: as"),
+                    tuple(
+                        (_named(x.get("level"), f"{where}: level"), _named(x.get("as"), f"{where}: as"))
+                        for x in levels
+                    ),
+                )
+            )
+        if not columns:
+            raise ProgramRejected("json", f"{where}: columns: at least one is needed")
+        found.append(Align(_named(entry.get("dataset"), f"{where}: dataset"), tuple(columns)))
+    return found
+
+
+def _objects(value: Any, most: int, where: str) -> list[Mapping[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > most or not all(isinstance(x, Mapping) for x in value):
+        raise ProgramRejected("json", f"{where}: a list of at most {most} objects is needed")
+    return value
 
 
 def _known_keys(obj: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
+
+DATASET = ""  # the column of a By that parts rows by the dataset they are in: a code is a dataset's place in the plan
 
 # A cohort is a predicate over codes, as nested tuples:
 #   ("all",)                       every valid row
@@ -52,7 +55,7 @@ def _refuse_floats(value: Any) -> None:
 class By:
     """A partition of the cohort by one column: disjoint sets of codes, in public order, or a grid.
 
-    groups  the codes of each cell, of a category; or
+    groups  the codes of each cell, of a category or, where `column` is DATASET, of the pooled datasets; or
     edges   ascending codes, of a number: cell k holds edges[k] <= code < edges[k + 1]
     """
 
@@ -104,24 +107,66 @@ class Release:
             product *= by.size
         return product
 
+    @property
+    def columns(self) -> set[str]:
+        """The columns that it reads."""
+        by = {by.column for by in self.by if by.column != DATASET}
+        return columns_of(self.cohort) | by | {operand.column for operand in self.operands}
+
     def values_per_cell(self, mode: str) -> int:
         return len(self.transform) + (mode == "exact")
+
+    @property
+    def parted(self) -> bool:
+        """Whether each dataset has cells of its own."""
+        return any(by.column == DATASET for by in self.by)
+
+    def cells_of(self, place: int) -> range | list[int]:
+        """Which cells hold rows of the dataset at this place of the plan, in the order of its own table."""
+        found: list[int] | range = range(1)
+        for by in self.by:
+            inside = (place,) if by.column == DATASET else range(by.size)
+            found = [cell * by.size + k for cell in found for k in inside]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanColumn:
-    """A column that the plan reads, the same in every dataset."""
+    """A column that the plan reads, of every dataset: under this name, or as its `PlanSource` says."""
 
     name: str
     bits: int
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanSource:
+    """Where a dataset has a column of the plan: its own column, and the plan's code of each of its own codes.
+
+    `codes` is empty where they are the same; several own codes may be one of the plan's.
+    """
+
+    name: str
+    column: str
+    bits: int
+    codes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanDataset:
+    """One dataset of a plan; `sources` are the columns that it has under another name or with other codes."""
+
     id: str
     version: int
     manifest_hash: str
     capacity: int
+    sources: tuple[PlanSource, ...] = ()
+
+    def public(self) -> dict[str, Any]:
+        """The dataset as canonical JSON data."""
+        said = {name: value for name, value in vars(self).items() if name != "sources"}
+        if not self.sources:
+            return said
+        return {**said, "sources": [{**vars(s), "codes": list(s.codes)} for s in self.sources]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +174,8 @@ class Plan:
     """What every party computes for one query.
 
     `statements` are the canonical texts, in order; `uses` says which releases each of them reads, in its own order.
-    A release that several statements read is computed, noised and charged once.
+    A release that several statements read is computed, noised and charged once. `align` are canonical texts too: how
+    the datasets' own columns and levels are called in the statements.
     """
 
     mode: str
@@ -140,6 +186,18 @@ class Plan:
     datasets: tuple[PlanDataset, ...]
     columns: tuple[PlanColumn, ...]
     releases: tuple[Release, ...]
+    align: tuple[str, ...] = ()
+
+    def own(self, place: int) -> Plan:
+        """What the plan asks of the rows of one dataset: in its own columns and codes, in its own cells alone."""
+        sources = {source.name: source for source in self.datasets[place].sources}
+        if not sources and not any(release.parted for release in self.releases):
+            return self
+        return replace(
+            self,
+            columns=tuple(_own_column(column, sources) for column in self.columns),
+            releases=tuple(_own_release(release, sources) for release in self.releases),
+        )
 
     def public(self) -> dict[str, Any]:
         """The plan as canonical JSON data: integers, strings, lists, objects."""
@@ -150,7 +208,8 @@ class Plan:
             "minimum_cohort": self.minimum_cohort,
             "statements": list(self.statements),
             "uses": _listed(self.uses),
-            "datasets": [vars(d) for d in self.datasets],
+            "datasets": [d.public() for d in self.datasets],
+            **({"align": list(self.align)} if self.align else {}),
             "columns": [vars(c) for c in self.columns],
             "releases": [
                 {
@@ -170,6 +229,61 @@ class Plan:
     @property
     def hash(self) -> str:
         return digest(self.public())
+
+
+def columns_of(cohort: Cohort) -> set[str]:
+    """The columns that a cohort reads."""
+    if cohort[0] in ("present", "less", "in"):
+        return {cohort[1]}
+    return set().union(*(columns_of(part) for part in cohort[1:])) if cohort[0] != "all" else set()
+
+
+Sources: TypeAlias = Mapping[str, PlanSource]
+
+
+def _own_column(column: PlanColumn, sources: Sources) -> PlanColumn:
+    source = sources.get(column.name)
+    return PlanColumn(name=source.column, bits=source.bits) if source else column
+
+
+def _own_release(release: Release, sources: Sources) -> Release:
+    return replace(
+        release,
+        cohort=_own_cohort(release.cohort, sources),
+        by=tuple(_own_partition(by, sources) for by in release.by if by.column != DATASET),
+        operands=tuple(
+            replace(o, column=sources[o.column].column) if o.column in sources else o
+            for o in release.operands
+        ),
+    )
+
+
+def _own_partition(by: By, sources: Sources) -> By:
+    source = sources.get(by.column)
+    if source is None:
+        return by
+    return replace(by, column=source.column, groups=tuple(_own_codes(codes, source) for codes in by.groups))
+
+
+def _own_cohort(cohort: Cohort, sources: Sources) -> Cohort:
+    kind, *rest = cohort
+    if kind == "all":
+        return cohort
+    if kind in ("and", "or", "not"):
+        return (kind, *(_own_cohort(part, sources) for part in rest))
+    source = sources.get(rest[0])
+    if source is None:
+        return cohort
+    if kind == "in":
+        return (kind, source.column, _own_codes(rest[1], source))
+    return (kind, source.column, *rest[1:])
+
+
+def _own_codes(codes: tuple[int, ...], source: PlanSource) -> tuple[int, ...]:
+    """The dataset's own codes that mean one of the plan's codes."""
+    if not source.codes:
+        return codes
+    return tuple(own for own, code in enumerate(source.codes) if code in codes)
 
 
 def _partition(by: By) -> dict[str, Any]:

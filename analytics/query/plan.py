@@ -15,14 +15,15 @@ from dataclasses import replace
 from typing import Any
 
 from analytics.privacy.accountant import LARGEST_QUERY, EpsilonRejected, shares, short_text, weighted
-from analytics.query.cohort import among, both, columns_of, compile_predicate, conjunction, present
+from analytics.query.cohort import among, both, compile_predicate, conjunction, present
 from analytics.query.columns import Field
 from analytics.query.describe import describe
 from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse
+from analytics.query.levels import level_code, matching
 from analytics.query.lexer import LONGEST_TEXT, MOST_TOKENS
-from analytics.query.model import By, Cohort, Plan, PlanColumn, PlanDataset, Release
-from analytics.query.resolve import Catalogue, DatasetFacts, matching
+from analytics.query.model import DATASET, By, Cohort, Plan, PlanColumn, PlanDataset, Release
+from analytics.query.resolve import Catalogue, DatasetFacts
 from analytics.query.statistic import Asked, Statistic, every, statistics
 from analytics.query.tables import Resolved, Table, sized
 from analytics.query.tree import Compare, Name, Predicate, Statement
@@ -49,7 +50,7 @@ def compile(
     """
     parsed = parse(program)
     ordered = _checked(datasets, mode)
-    catalogue = Catalogue(ordered)
+    catalogue = Catalogue(ordered, parsed.align)
     found = [_resolved(statement, catalogue, mode) for statement in parsed.statements]
     total, charges = 0, [0] * len(found)
     if mode == "dp":
@@ -67,6 +68,8 @@ def compile(
             "too_many_cells",
             f"the program releases {values} integers, at most {MOST_VALUES} are allowed: split it",
         )
+    columns = _columns(releases, catalogue)
+    names = [column.name for column in columns]
     return Plan(
         mode=mode,
         micro_epsilon=total,
@@ -74,11 +77,18 @@ def compile(
         statements=tuple(_canonical(one.statement) for one in found),
         uses=uses,
         datasets=tuple(
-            PlanDataset(id=d.id, version=d.version, manifest_hash=d.manifest_hash, capacity=d.capacity)
-            for d in ordered
+            PlanDataset(
+                id=d.id,
+                version=d.version,
+                manifest_hash=d.manifest_hash,
+                capacity=d.capacity,
+                sources=catalogue.pool.sources(place, names),
+            )
+            for place, d in enumerate(ordered)
         ),
-        columns=_columns(releases, ordered[0]),
+        columns=columns,
         releases=releases,
+        align=tuple(_parsable(align.text()) for align in catalogue.align),
     )
 
 
@@ -107,9 +117,13 @@ def _shared(
 
 def _canonical(statement: Statement) -> str:
     """The text of a statement as the plan keeps it: in the codebook's words, without its epsilon."""
-    text = replace(statement, micro_epsilon=None).text()
+    return _parsable(replace(statement, micro_epsilon=None).text())
+
+
+def _parsable(text: str) -> str:
+    """A text that a plan keeps, which must be as bounded as one that was asked."""
     if len(text.encode()) > LONGEST_TEXT or len(_WORDS.findall(text)) > MOST_TOKENS:
-        parse(text)  # names of the codebook may be longer than those asked with: what is kept must parse
+        parse(text)  # raises: names of the codebook are longer than those asked with
     return text
 
 
@@ -147,7 +161,7 @@ def _charges(asked: int, named: int | None, statements: Sequence[Statement]) -> 
 def _resolved(statement: Statement, catalogue: Catalogue, mode: str) -> Resolved:
     statement = _settled(statement, catalogue)
     columns = tuple(catalogue.column(name) for name in statement.columns)
-    groups = tuple(catalogue.column(name) for name in statement.by)
+    groups = tuple(catalogue.group(name) for name in statement.by)
     statistic = statistics()[statement.statistic].of(columns)
     if statistic.exact and mode == "dp":
         raise ProgramRejected(
@@ -156,7 +170,7 @@ def _resolved(statement: Statement, catalogue: Catalogue, mode: str) -> Resolved
             at=statement.at,
         )
     level = _own_level(statement, statistic, columns, catalogue)
-    strata = _strata(statement, statistic, columns)
+    strata = _strata(statement, statistic, columns, groups, catalogue)
     wanted = statistic.tables(
         Asked(
             statement=statement,
@@ -181,10 +195,11 @@ def _resolved(statement: Statement, catalogue: Catalogue, mode: str) -> Resolved
         said.append(predicate)
     tables = []
     for one in wanted:
-        by = (*(every(field) for field in groups), *strata, *one.inner)
+        by = (*(_groups(field, catalogue) for field in groups), *strata, *one.inner)
         _bounded(statement, by)
         needed = columns if one.present is None else one.present
-        cohort = both(*(present(field) for field in (*needed, *groups)), *cohorts)
+        there = [field for field in (*needed, *groups) if field is not catalogue.dataset]
+        cohort = both(*(present(field) for field in there), *cohorts)
         tables.append(
             (Table(cohort=cohort, by=by, numbers=one.numbers, shape=one.shape, at=statement.at), one.weight)
         )
@@ -194,14 +209,36 @@ def _resolved(statement: Statement, catalogue: Catalogue, mode: str) -> Resolved
         level=None if level is None else Name(columns[0].levels[level].label),
         where=conjunction(said) if said else None,
         by=tuple(Name(field.name) for field in groups),
+        unstratified=statement.unstratified and len(catalogue.dataset.levels) > 1,
     )
     return Resolved(statement=canonical, tables=tuple(tables))
 
 
-def _strata(statement: Statement, statistic: Statistic, columns: Sequence[Field]) -> tuple[By, ...]:
-    """The partitions by the columns that make strata."""
+def _groups(field: Field, catalogue: Catalogue) -> By:
+    """The partition by a column, or by the dataset."""
+    return replace(every(field), column=DATASET) if field is catalogue.dataset else every(field)
+
+
+def _strata(
+    statement: Statement,
+    statistic: Statistic,
+    columns: Sequence[Field],
+    groups: Sequence[Field],
+    catalogue: Catalogue,
+) -> tuple[By, ...]:
+    """The partitions that an effect is computed in: by the dataset, where there are several, and by columns.
+
+    Two datasets together may show an effect that neither shows (Simpson, J. R. Stat. Soc. B 13, 1951): only a
+    statement that says so is unstratified.
+    """
     if statistic.strata is None:
+        if statement.unstratified:
+            raise ProgramRejected(
+                "no_strata", f"{statistic.name} has no strata: leave out unstratified", at=statement.at
+            )
         return ()
+    pooled = len(catalogue.dataset.levels) > 1 and catalogue.dataset not in groups
+    strata = [_groups(catalogue.dataset, catalogue)] if pooled and not statement.unstratified else []
     for field, name in zip(columns[statistic.strata :], statement.columns[statistic.strata :], strict=True):
         if field.kind == "number":
             raise ProgramRejected(
@@ -209,7 +246,7 @@ def _strata(statement: Statement, statistic: Statistic, columns: Sequence[Field]
                 f"{field.name} is a number and makes no strata: name a category, or cut the number in the codebook",
                 at=name.at,
             )
-    return tuple(every(field) for field in columns[statistic.strata :])
+    return (*strata, *(every(field) for field in columns[statistic.strata :]))
 
 
 def _settled(statement: Statement, catalogue: Catalogue) -> Statement:
@@ -246,7 +283,7 @@ def _own_level(
             f"{name} is a number and has no levels: ask count({Name(name)}) where {Name(name)} > ...",
             at=statement.columns[0].at,
         )
-    return catalogue.code(columns[0], statement.level)
+    return level_code(columns[0], statement.level)
 
 
 def _condition(
@@ -256,7 +293,7 @@ def _condition(
     if statement.level is None:
         return None
     if columns[0].kind == "category" and matching(columns[0], statement.level.text):
-        return columns[0], catalogue.code(columns[0], statement.level)
+        return columns[0], level_code(columns[0], statement.level)
     return catalogue.level(statement.level)
 
 
@@ -280,7 +317,7 @@ def _bounded(statement: Statement, by: Sequence[By]) -> None:
     for one in by:
         cells *= one.size
     if cells > MOST_CELLS:
-        product = " x ".join(f"{one.column} {one.size}" for one in by)
+        product = " x ".join(f"{one.column or 'dataset'} {one.size}" for one in by)
         raise ProgramRejected(
             "too_many_cells",
             f"this table has {cells} cells ({product}), at most {MOST_CELLS} are allowed: drop a column of by",
@@ -288,10 +325,8 @@ def _bounded(statement: Statement, by: Sequence[By]) -> None:
         )
 
 
-def _columns(releases: Sequence[Release], dataset: DatasetFacts) -> tuple[PlanColumn, ...]:
+def _columns(releases: Sequence[Release], catalogue: Catalogue) -> tuple[PlanColumn, ...]:
     """The columns that the releases read, in the order of the first dataset's codebook."""
-    read: set[str] = set()
-    for release in releases:
-        read |= columns_of(release.cohort)
-        read |= {by.column for by in release.by} | {operand.column for operand in release.operands}
-    return tuple(PlanColumn(name=f.name, bits=f.bits) for f in dataset.schema.fields if f.name in read)
+    read = set().union(*(release.columns for release in releases))
+    fields = {name: catalogue.pool.column(name) for name in catalogue.names if name in read}
+    return tuple(PlanColumn(name=name, bits=field.bits) for name, field in fields.items())

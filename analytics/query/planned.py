@@ -19,9 +19,10 @@ from statistics import median_low
 from typing import Any
 
 from analytics.query.columns import Field
+from analytics.query.levels import matching
 from analytics.query.model import By, Cohort
 from analytics.query.problems import exact
-from analytics.query.resolve import DatasetFacts, matching
+from analytics.query.resolve import DatasetFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,30 +1,27 @@
 """From names in a question to columns and codes of one or several codebooks.
 
 A name means the column whose name or title has the same normal form; a level means the code whose label or
-value does. Several datasets are pooled only where their columns agree in everything that gives codes a
-meaning. Whatever is not found is refused with the nearest names of the codebook: public words, no data.
+value does. Several datasets are seen as one (`align`, `pool`). Whatever is not found is refused with the nearest names of the codebook: public words, no data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.query.align import columns_seen, titles
 from analytics.query.columns import Field, Level
 from analytics.query.errors import ProgramRejected, nearest
+from analytics.query.language import parse_align
+from analytics.query.levels import level_code, matching, some, texts
+from analytics.query.model import DATASET, Plan, Release
+from analytics.query.pool import Pool
 from analytics.query.schema import Schema
-from analytics.query.tree import Name, as_number, normal_form
+from analytics.query.tree import Align, Name, normal_form
 
-ALIKE = (
-    "type",
-    "unit",
-    "minimum",
-    "maximum",
-    "resolution",
-    "levels",
-    "grid",
-)  # what gives a code its meaning
+UNSTRATIFIED = "pooled without strata: an effect can change its sign"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,52 +37,67 @@ class DatasetFacts:
 
 
 class Catalogue:
-    """The columns of the datasets of one question. `datasets` are sorted by id and not empty."""
+    """The columns of the datasets of one question. `datasets` are sorted by id and not empty.
 
-    def __init__(self, datasets: Sequence[DatasetFacts]) -> None:
-        self.datasets = datasets
-        self._by_form: dict[str, Field] = {}
-        self._by_name: list[dict[str, Field]] = []
-        for dataset in datasets:
-            self._by_name.append({field.name: field for field in dataset.schema.fields})
-            for field in dataset.schema.fields:
-                for text in (field.name, field.title):
-                    self._by_form.setdefault(normal_form(text), field)
-        self._agreed: set[str] = set()
+    `align` says what a dataset calls them. Raises  ProgramRejected as `columns_seen`.
+    """
+
+    def __init__(self, datasets: Sequence[DatasetFacts], align: Sequence[Align] = ()) -> None:
+        called = titles(datasets)
+        self._columns, self.align = columns_seen(datasets, align)
+        self.pool = Pool(called, self._columns)
+        self._by_form: dict[str, str] = {}
+        for columns in self._columns:
+            for name, seen in columns.items():
+                for text in (name, seen.own.title):
+                    self._by_form.setdefault(normal_form(text), name)
+        # Which dataset a row is in, as a category that no codebook has.
+        self.dataset = Field(
+            name="dataset",
+            title="dataset",
+            type="category",
+            kind="category",
+            levels=tuple(Level(fact.id, title) for fact, title in zip(datasets, called, strict=True)),
+            source="dataset",
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Every column of the question, in the order of the first dataset's codebook."""
+        return list(dict.fromkeys(name for columns in self._columns for name in columns))
+
+    def fields(self) -> dict[str, Field]:
+        """Every column that can be pooled, by name, and the dataset as DATASET."""
+        found = {DATASET: self.dataset}
+        for name in self._columns[0]:
+            with suppress(ProgramRejected):
+                found[name] = self.pool.column(name)
+        return found
+
+    def warnings(self, unstratified: bool, releases: Sequence[Release]) -> list[str]:
+        """What who reads an answer must know of how datasets were pooled for it."""
+        read = sorted(set().union(*(release.columns for release in releases)))
+        return [UNSTRATIFIED] * unstratified + self.pool.lacking(read)
 
     def column(self, name: Name) -> Field:
-        """The column that a name or title means, equal in every dataset.
+        """The column that a name or title means, pooled over all datasets.
 
         Raises  ProgramRejected: unknown_column, datasets_differ.
         """
-        field = self._by_form.get(name.form)
-        if field is None:
+        found = self._by_form.get(name.form)
+        if found is None:
             raise self._unknown_column(name)
-        self._agree(field, name)
-        return field
+        return self.pool.column(found, name.at)
 
     def knows(self, name: Name) -> bool:
         """Whether a name or title of a column is meant."""
         return name.form in self._by_form
 
-    def code(self, field: Field, level: Name) -> int:
-        """The code of a level of a category. Raises ProgramRejected: unknown_level, ambiguous_level."""
-        codes = matching(field, level.text)
-        if not codes:
-            raise ProgramRejected(
-                "unknown_level",
-                f"{field.name} has no level {level.text}; it has {_some([x.label for x in field.levels])}",
-                at=level.at,
-                suggestions=nearest(level.text, _texts(field.levels), normal_form),
-            )
-        if len(codes) > 1:
-            raise ProgramRejected(
-                "ambiguous_level",
-                f"{level.text} may be several levels of {field.name}: write one exactly",
-                at=level.at,
-                suggestions=[field.levels[code].label for code in codes],
-            )
-        return codes[0]
+    def group(self, name: Name) -> Field:
+        """What a name after `by` means: a column, or the dataset where no column is called so."""
+        if name.form == normal_form(self.dataset.name) and name.form not in self._by_form:
+            return self.dataset
+        return self.column(name)
 
     def level(self, level: Name) -> tuple[Field, int]:
         """The one column that has a level, and its code.
@@ -93,8 +105,8 @@ class Catalogue:
         Raises  ProgramRejected: unknown_level with the nearest levels of any column, ambiguous_level with
                 the columns that have it, datasets_differ.
         """
-        nominal = [field for field in self._by_name[0].values() if field.kind == "category"]
-        having = [field for field in nominal if matching(field, level.text)]
+        nominal = self._categories()
+        having = {field.name: field for field in nominal if matching(field, level.text)}
         if not having:
             hint = ""
             if level.form in self._by_form:
@@ -103,57 +115,41 @@ class Catalogue:
                 "unknown_level",
                 f"no column has a level {level.text}{hint}",
                 at=level.at,
-                suggestions=nearest(
-                    level.text, [text for field in nominal for text in _texts(field.levels)], normal_form
-                ),
+                suggestions=nearest(level.text, texts(nominal), normal_form),
             )
         if len(having) > 1:
             raise ProgramRejected(
                 "ambiguous_level",
-                f"{level.text} is a level of {_some([f.name for f in having])}: name the column with where",
+                f"{level.text} is a level of {some(list(having))}: name the column with where",
                 at=level.at,
                 suggestions=[
                     f"where {Name(f.name)} == {Name(f.levels[matching(f, level.text)[0]].label)}"
-                    for f in having[:8]
+                    for f in list(having.values())[:8]
                 ],
             )
-        self._agree(having[0], level)
-        return having[0], self.code(having[0], level)
+        field = self.pool.column(next(iter(having)), level.at)
+        return field, level_code(field, level)
 
-    def _agree(self, field: Field, name: Name) -> None:
-        if field.name in self._agreed:
-            return
-        first = self._by_name[0].get(field.name)
-        for dataset, columns in zip(self.datasets, self._by_name, strict=True):
-            other = columns.get(field.name)
-            if first is None or other is None:
-                lacking = self.datasets[0] if first is None else dataset
-                raise ProgramRejected(
-                    "datasets_differ",
-                    f"dataset {lacking.id} has no column {field.name}; another has it",
-                    at=name.at,
-                )
-            differing = [key for key in ALIKE if getattr(first, key) != getattr(other, key)]
-            if differing:
-                here, there = first.describe(), other.describe()
-                shown = "; ".join(
-                    f"{key} {here.get(key, 'none')[:200]} in {self.datasets[0].id},"
-                    f" {there.get(key, 'none')[:200]} in {dataset.id}"
-                    for key in differing
-                )
-                raise ProgramRejected(
-                    "datasets_differ", f"{field.name} cannot be pooled: {shown}", at=name.at
-                )
-        self._agreed.add(field.name)
+    def _categories(self) -> list[Field]:
+        """The categories of the first dataset, as each of the datasets has them."""
+        return [
+            columns[name].field
+            for name in self._columns[0]
+            for columns in self._columns
+            if name in columns and columns[name].field.kind == "category"
+        ]
 
     def _unknown_column(self, name: Name) -> ProgramRejected:
-        having = [
-            field.name
-            for field in self._by_name[0].values()
-            if field.kind == "category" and matching(field, name.text)
+        having = list(dict.fromkeys(f.name for f in self._categories() if matching(f, name.text)))
+        hint = f"; {name.text} is a level of {some(having)}" if having else ""
+        if name.form == normal_form(self.dataset.name):
+            hint = ": to have one answer for each dataset write by dataset, to ask one of them name it alone"
+        known = [
+            text
+            for columns in self._columns
+            for seen in columns.values()
+            for text in (seen.field.name, seen.own.title)
         ]
-        hint = f"; {name.text} is a level of {_some(having)}" if having else ""
-        known = [text for columns in self._by_name for f in columns.values() for text in (f.name, f.title)]
         return ProgramRejected(
             "unknown_column",
             f"there is no column {name.text}{hint}",
@@ -162,32 +158,8 @@ class Catalogue:
         )
 
 
-def matching(field: Field, text: str) -> list[int]:
-    """Codes that a text may mean: exactly a label or value, else in normal form, else as an equal number."""
-    exactly = [code for code, level in enumerate(field.levels) if text in (level.label, level.value)]
-    if exactly:
-        return exactly
-    form = normal_form(text)
-    alike = [
-        code
-        for code, level in enumerate(field.levels)
-        if form and form in (normal_form(level.label), normal_form(level.value))
-    ]
-    number = as_number(text)
-    if number is None:
-        return alike
-    # -1 and 1 share a normal form: a text that spells a number means the level that spells the same one.
-    return [
-        code
-        for code, level in enumerate(field.levels)
-        if number in (as_number(level.value), as_number(level.label))
-    ]
-
-
-def _texts(levels: Sequence[Level]) -> list[str]:
-    return list(dict.fromkeys(text for level in levels for text in (level.label, level.value)))
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:12])
-    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
+def catalogue_of(plan: Plan, facts: Sequence[DatasetFacts]) -> Catalogue:
+    """The columns of a plan's datasets, as its statements call them; `facts` in any order."""
+    by_id = {fact.id: fact for fact in facts}
+    ordered = [by_id[dataset.id] for dataset in plan.datasets]
+    return Catalogue(ordered, [parse_align(text) for text in plan.align])

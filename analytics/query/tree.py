@@ -21,7 +21,12 @@ from analytics.query.errors import ProgramRejected
 DEEPEST = 100  # nested predicates and parentheses
 LONGEST_NAME = 256  # characters
 
-KEYWORDS = frozenset({"where", "by", "epsilon", "and", "or", "not", "in", "is", "missing", "primary"})
+KEYWORDS = frozenset(
+    {
+        *("where", "by", "epsilon", "and", "or", "not", "in", "is", "missing"),
+        *("primary", "align", "unstratified"),
+    }
+)
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
 BARE = re.compile(r"[^\W\d](?:\w|-(?=\w))*")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
@@ -159,6 +164,7 @@ class Statement:
     values: tuple[Name, ...] = ()
     where: Predicate | None = None
     by: tuple[Name, ...] = ()
+    unstratified: bool = False
     micro_epsilon: int | None = None
     primary: bool = False
     at: tuple[int, int] | None = field(default=None, compare=False, repr=False)
@@ -171,6 +177,8 @@ class Statement:
             text += f" where {self.where}"
         if self.by:
             text += f" by {', '.join(map(str, self.by))}"
+        if self.unstratified:
+            text += " unstratified"
         if self.micro_epsilon is not None:
             text += f" epsilon {short_text(self.micro_epsilon)}"
         if self.primary:
@@ -178,17 +186,46 @@ class Statement:
         return text
 
 
+@dataclass(frozen=True)
+class Renamed:
+    """A column of one dataset under the question's name; `levels` are pairs of its own level and the question's."""
+
+    column: Name
+    name: Name
+    levels: tuple[tuple[Name, Name], ...] = ()
+
+    def __str__(self) -> str:
+        said = f"{self.column} = {self.name}"
+        if self.levels:
+            said += f" ({', '.join(f'{own} = {level}' for own, level in self.levels)})"
+        return said
+
+
+@dataclass(frozen=True)
+class Align:
+    """What one dataset, named by id or title, calls the columns and levels of the question."""
+
+    dataset: Name
+    columns: tuple[Renamed, ...]
+
+    def text(self) -> str:
+        """The canonical text, one line."""
+        return f"align {self.dataset} ({', '.join(map(str, self.columns))})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """Statements in order, and the program's own total epsilon if it names one."""
+    """Statements in order, how datasets are aligned, and the program's own total epsilon if it names one."""
 
     statements: tuple[Statement, ...]
+    align: tuple[Align, ...] = ()
     micro_epsilon: int | None = None
 
     def text(self) -> str:
-        """The canonical text: one statement a line, the total first."""
+        """The canonical text: one statement a line, after the total and what is aligned."""
         total = [] if self.micro_epsilon is None else [f"epsilon {short_text(self.micro_epsilon)}"]
-        return "\n".join([*total, *(statement.text() for statement in self.statements)])
+        align, statements = ([part.text() for part in parts] for parts in (self.align, self.statements))
+        return "\n".join([*total, *align, *statements])
 
 
 @lru_cache(maxsize=1 << 15)

@@ -53,6 +53,7 @@ def _statement(question: Question, integers: Sequence[Sequence[int]]) -> dict[st
         "epsilon": epsilon_text(question.micro_epsilon),
         "unit": statistic.unit(question.fields[question.columns[0]].unit) if question.columns else None,
         "groups": (statistic.groups or single)(question, integers),
+        "warnings": list(question.warnings),
     }
     coarse = {axis.column: float(axis.step) for axis in axes if axis.dropped}
     return statement | ({"resolution": coarse} if coarse else {})

@@ -12,8 +12,8 @@ from itertools import pairwise, product
 from analytics.query.columns import Field
 from analytics.query.describe import labels
 from analytics.query.language import parse
-from analytics.query.model import By, Plan, Release
-from analytics.query.resolve import DatasetFacts
+from analytics.query.model import DATASET, By, Plan, Release
+from analytics.query.resolve import Catalogue, DatasetFacts, catalogue_of
 from analytics.query.statistic import Statistic, statistics
 from analytics.query.tree import decimal_text
 from analytics.statistics.axis import Axis
@@ -22,7 +22,10 @@ from analytics.statistics.cells import Cell
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One statement of a plan with its releases. `groups` are its By, then come its strata, then the statistic's own."""
+    """One statement of a plan with its releases. `groups` are its By, then come its strata, then the statistic's own.
+
+    Strata are levels of columns and, first of them, the pooled datasets: of each By here `labels` gives the names.
+    """
 
     text: str
     statistic: Statistic
@@ -38,6 +41,7 @@ class Question:
     groups: tuple[By, ...]
     strata: tuple[By, ...]
     fields: Mapping[str, Field]
+    warnings: tuple[str, ...] = ()
 
     @property
     def release(self) -> Release:
@@ -89,7 +93,10 @@ class Question:
             inside *= by.size
         called = product(*(self.labels(by) for by in self.groups))
         return [
-            ({by.column: label for by, label in zip(self.groups, names, strict=True)}, cells[i : i + inside])
+            (
+                {self.fields[by.column].name: label for by, label in zip(self.groups, names, strict=True)},
+                cells[i : i + inside],
+            )
             for names, i in zip(called, range(0, len(cells), inside), strict=True)
         ]
 
@@ -105,12 +112,15 @@ class Question:
 
 
 def questions(plan: Plan, facts: Sequence[DatasetFacts]) -> list[Question]:
-    """One question per statement of the plan, in order. What the plan reads is equal in all datasets."""
-    fields = {field.name: field for field in facts[0].schema.fields}
-    return [_question(plan, number, fields, label) for number, label in enumerate(labels(plan))]
+    """One question per statement of the plan, in order."""
+    catalogue = catalogue_of(plan, facts)
+    fields = catalogue.fields()
+    return [_question(plan, number, fields, catalogue, label) for number, label in enumerate(labels(plan))]
 
 
-def _question(plan: Plan, number: int, fields: Mapping[str, Field], label: str | None) -> Question:
+def _question(
+    plan: Plan, number: int, fields: Mapping[str, Field], catalogue: Catalogue, label: str | None
+) -> Question:
     text = plan.statements[number]
     # A plan's text names columns and levels as the codebook does: nothing is left to look up.
     statement = parse(text).statements[0]
@@ -119,6 +129,7 @@ def _question(plan: Plan, number: int, fields: Mapping[str, Field], label: str |
     statistic = statistics()[statement.statistic].of([fields[name] for name in columns])
     groups = len(statement.by)
     strata = 0 if statistic.strata is None else max(0, len(columns) - statistic.strata)
+    strata += any(by.column == DATASET for by in releases[0].by[groups:])
     return Question(
         text=text,
         statistic=statistic,
@@ -134,4 +145,5 @@ def _question(plan: Plan, number: int, fields: Mapping[str, Field], label: str |
         groups=releases[0].by[:groups],
         strata=releases[0].by[groups : groups + strata],
         fields=fields,
+        warnings=tuple(catalogue.warnings(statement.unstratified, releases)),
     )

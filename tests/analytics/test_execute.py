@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from analytics import reference
 from analytics.execute import Table, added, execute, integers, partial, released_words
 from analytics.query import cost
-from analytics.query.model import By, Operand, Plan, PlanColumn, PlanDataset, Release
+from analytics.query.model import (
+    DATASET,
+    By,
+    Operand,
+    Plan,
+    PlanColumn,
+    PlanDataset,
+    PlanSource,
+    Release,
+)
 from mpcnode.driver import run
 from mpcnode.ring import XOR, pack, words_for
 from tests.world import World, opened
@@ -22,10 +31,10 @@ COLUMNS = (PlanColumn(name="age", bits=5), PlanColumn(name="bmi", bits=9), PlanC
 BITS = {c.name: c.bits for c in COLUMNS}
 
 
-def made_table(rng, rows):
+def made_table(rng, rows, columns=COLUMNS):
     """Clear codes and presence of one dataset's real rows; a missing code is 0."""
     table = {}
-    for column in COLUMNS:
+    for column in columns:
         present = rng.random(rows) < 0.8
         table[column.name] = (np.where(present, rng.integers(0, 1 << column.bits, rows), 0), present)
     return table
@@ -47,12 +56,12 @@ class Memory:
         self.kept[monomial] = rows if start == 0 else np.concatenate([before, rows], axis=1)
 
 
-def shared_tables(world, clear, capacity):
+def shared_tables(world, clear, capacity, columns=COLUMNS):
     """Each party's Table of one dataset."""
-    rows = len(clear["age"][0])
+    rows = len(clear[columns[0].name][0])
     words = words_for(capacity)
     planes = {"": [np.arange(words * 64) < rows]}
-    for column in COLUMNS:
+    for column in columns:
         codes, present = (np.pad(v, (0, words * 64 - rows)) for v in clear[column.name])
         planes[column.name] = [codes >> k & 1 != 0 for k in range(column.bits)] + [present]
     shares = {name: world.share(pack(np.array(bits)), XOR) for name, bits in planes.items()}
@@ -148,7 +157,10 @@ def plan_of(mode, minimum, capacities, made):
 
 def outcome(world, plan, clear):
     """The opened integers of a plan."""
-    tables = [shared_tables(world, t, d.capacity) for t, d in zip(clear, plan.datasets, strict=True)]
+    tables = [
+        shared_tables(world, table, dataset.capacity, plan.own(place).columns)
+        for place, (table, dataset) in enumerate(zip(clear, plan.datasets, strict=True))
+    ]
     return played(world, plan, tables)
 
 
@@ -177,6 +189,51 @@ def test_exact_totals_are_the_references_and_small_cells_are_zero(n, data, seed,
     assert outcome(world, plan, clear) == reference.evaluate(plan, plan.datasets, clear)
     if n == 4:
         check_cost(world, plan)
+
+
+def parted(draw, release, datasets):
+    """The release with cells of each dataset's own, somewhere among its other partitions."""
+    at = draw(st.integers(0, len(release.by)))
+    own = By(column=DATASET, groups=tuple((place,) for place in range(datasets)))
+    return replace(release, by=(*release.by[:at], own, *release.by[at:]))
+
+
+# A second hospital's names and codes: regions in another order, two of its own for one of the plan's, and age as it is.
+SOURCES = (
+    PlanSource(name="region", column="area", bits=4, codes=(3, 1, 0, 0, 2, 5, 7, 6, 4, 4)),
+    PlanSource(name="bmi", column="body_mass", bits=9),
+)
+
+
+@pytest.mark.parametrize("n", [4, 3])
+@given(data=st.data(), seed=st.integers(0, 2**32), minimum=st.sampled_from([1, 2, 11]))
+@settings(max_examples=15, deadline=None)
+def test_pooled_totals_are_the_references_whatever_the_datasets_call_their_columns(n, data, seed, minimum):
+    made = data.draw(st.lists(releases("exact"), min_size=1, max_size=2))
+    world = World(seed, n)
+    sizes = data.draw(st.lists(st.integers(1, 150), min_size=2, max_size=3))
+    made += [parted(data.draw, release, len(sizes)) for release in made]
+    plan = plan_of("exact", minimum, [200, 192, 130][: len(sizes)], made)
+    plan = replace(
+        plan, datasets=(plan.datasets[0], replace(plan.datasets[1], sources=SOURCES), *plan.datasets[2:])
+    )
+    clear = [made_table(world.rng, rows, plan.own(place).columns) for place, rows in enumerate(sizes)]
+    codes, present = clear[1]["area"]
+    clear[1]["area"] = (codes % len(SOURCES[0].codes), present)
+    got = outcome(world, plan, clear)
+    assert got == reference.evaluate(plan, plan.datasets, clear)
+    if n == 4:
+        check_cost(world, plan)
+
+
+def test_cells_of_datasets_add_up_to_the_pooled_cells():
+    world = World(21)
+    clear = [made_table(world.rng, rows) for rows in (90, 60, 150)]
+    apart = replace(moments(), by=(By(column=DATASET, groups=((0,), (1,), (2,))), *moments().by))
+    plan = plan_of("exact", 1, [128, 64, 192], [moments(), apart])
+    together, each = (np.array(values).reshape(-1, 4) for values in outcome(world, plan, clear))
+    assert together[:, 1:].tolist() == each.reshape(3, -1, 4).sum(axis=0)[:, 1:].tolist()
+    check_cost(world, plan)
 
 
 @given(data=st.data(), seed=st.integers(0, 2**32))
@@ -293,7 +350,8 @@ def test_rows_spread_over_several_drivers_have_the_same_totals(drivers, monkeypa
     monkeypatch.setattr(cost, "BLOCK_BYTES", 1 << 16)
     world = World(14)
     clear = [made_table(world.rng, rows) for rows in (500, 150)]
-    plan = plan_of("exact", 1, [512, 192], [moments()])
+    apart = replace(moments(), by=(By(column=DATASET, groups=((0,), (1,))), *moments().by))
+    plan = plan_of("exact", 1, [512, 192], [moments(), apart])
     tables = [shared_tables(world, t, d.capacity) for t, d in zip(clear, plan.datasets, strict=True)]
     whole = cost.batches(plan)
     work = cost.spread(plan, drivers=drivers)

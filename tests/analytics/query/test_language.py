@@ -214,7 +214,7 @@ def test_what_is_wrong_is_named_with_its_place(text, code, line, column):
         ("cuont()", "did you mean count"),
         ("averge(x)", "did you mean average"),
         ("count()\nwhere a > 1", "ends with its line"),
-        ("count() by a where b = 1", "the order is where, by, epsilon"),
+        ("count() by a where b = 1", "the order is where, by, unstratified, epsilon"),
         ("count() where a == missing", "is missing"),
         ("count() where death flag = 1", "several words needs quotes"),
         ("count() where a = \u201cb\u201d", "straight quotes"),
@@ -319,7 +319,9 @@ def asked(draw):
     statistic = statistics()[draw(st.sampled_from(sorted(statistics())))]
     columns = draw(st.integers(statistic.columns[0], min(statistic.columns[1], 6)))
     values = draw(st.integers(statistic.values[0], min(statistic.values[1], 4)))
-    level = statistic.level == "must" or (statistic.level == "may" and columns and draw(st.booleans()))
+    level = statistic.level == "must" or (statistic.level != "no" and columns and draw(st.booleans()))
+    if statistic.level == "own" and not level:
+        columns = statistic.columns[0]  # of more names the last is a level until the codebook knows it for a column
     return Statement(
         statistic=statistic.name,
         columns=tuple(draw(columns_of(statistic)) for _ in range(columns)),
@@ -329,6 +331,7 @@ def asked(draw):
         by=tuple(draw(st.lists(NAMES, max_size=2))),
         micro_epsilon=draw(st.none() | st.integers(1, 20_000_000)),
         primary=draw(st.booleans()),
+        unstratified=draw(st.booleans()),
     )
 
 

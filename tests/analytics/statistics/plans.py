@@ -46,7 +46,8 @@ FIELDS = (
 
 
 def facts(*fields, datasets=1):
-    return [SimpleNamespace(schema=SimpleNamespace(fields=fields or FIELDS))] * datasets
+    schema = SimpleNamespace(fields=fields or FIELDS, title="")
+    return [SimpleNamespace(id=f"{i:032x}", schema=schema) for i in range(datasets)]
 
 
 def simplex(degree, reach):
