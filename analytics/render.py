@@ -47,6 +47,8 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
             yield from _table(group)
     for column, resolution in (statement.get("resolution") or {}).items():
         yield f"  {column} at a resolution of {number(resolution)}"
+    for warning in statement.get("warnings", []):
+        yield f"  warning: {warning}"
 
 
 def _table(group: dict[str, Any]) -> Iterable[str]:

@@ -10,7 +10,7 @@ from workers.errors import Refused
 from workers.mandate import examine
 
 FEWER = 200
-ALIGN = 'align "Second study" (years = age, "group" = arm (t = a, u = b, v = c))\n'
+ALIGN = 'align "Second study" (years = age, group = arm (t = a, u = b, v = c))\n'
 PROGRAM = ALIGN + "mean(age) by dataset, arm; count() by arm"
 
 
