@@ -65,6 +65,8 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
 def _resolutions(statement: dict[str, Any]) -> Iterable[str]:
     for column, resolution in (statement.get("resolution") or {}).items():
         yield f"  {column} at a resolution of {number(resolution)}"
+    for warning in statement.get("warnings", []):
+        yield f"  warning: {warning}"
 
 
 def _extras(group: dict[str, Any]) -> Iterable[str]:

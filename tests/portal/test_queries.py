@@ -6,6 +6,7 @@ import pytest
 
 from analytics.query import order as orders
 from analytics.query.model import canonical
+from analytics.query.tree import Name
 from portal.budgets.models import Account
 from portal.keys import portal_public
 from portal.queries import attempts
@@ -93,6 +94,28 @@ class TestSubmitting:
         there = submit(as_, dataset, datasets=[dataset.pk, other.pk]).json()
         back = submit(as_, dataset, datasets=[other.pk, dataset.pk]).json()
         assert there["plan_hash"] == back["plan_hash"]
+
+    def test_says_what_a_dataset_calls_its_columns(self, as_, dataset):
+        book = factories.codebook(minimum_cohort=30)
+        book["title"] = "Another trial"
+        book["fields"][0] |= {
+            "name": "group",
+            "categories": [{"value": "c", "label": "control"}, {"value": "a"}],
+        }
+        other = factories.dataset(provider="provider2", book=book)
+        asked = {"statements": [{"statistic": "mean", "columns": ["age"], "by": ["dataset", "arm"]}]}
+        both = [dataset.pk, other.pk]
+        refused = submit(as_, dataset, datasets=both, program=asked)
+        assert refused.status_code == 400 and refused.json()["code"] == "datasets_differ"
+        assert 'align "Another trial" (' in refused.json()["detail"]
+        asked["align"] = [{"dataset": "another trial", "columns": [{"column": "group", "as": "arm"}]}]
+        body = submit(as_, dataset, datasets=both, program=asked).json()
+        assert body["program"] == 'align "another trial" (group = arm)\nmean(age) by dataset, arm'
+        assert body["plan"]["align"] == [f"align {Name(other.pk)} (group = arm)"]
+        assert body["plan"]["minimum_cohort"] == 30
+        query = Query.objects.get(pk=body["id"])
+        again = submit(as_, dataset, datasets=both, program=query.program).json()
+        assert again["plan_hash"] == body["plan_hash"] == query.plan_hash
 
     @pytest.mark.parametrize("state", ["UPLOADING", "CHECKING", "REJECTED", "WITHDRAWN"])
     def test_is_only_about_datasets_that_are_ready(self, as_, state):

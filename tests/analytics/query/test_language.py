@@ -12,6 +12,7 @@ from analytics.query.language import parse, parse_predicate, parse_test, to_json
 from analytics.query.statistic import statistics
 from analytics.query.tree import (
     KEYWORDS,
+    Align,
     Among,
     And,
     Compare,
@@ -20,6 +21,7 @@ from analytics.query.tree import (
     Not,
     Or,
     Program,
+    Renamed,
     Statement,
     normal_form,
 )
@@ -253,6 +255,12 @@ def test_an_error_says_what_to_do(text, words):
         {"statements": [{"statistic": "count"}], "epsilon": "1e400"},
         {"statements": [{"statistic": "count"}] * 257},
         {"statements": [{"statistic": "count"}], "mode": "exact"},
+        {"statements": [{"statistic": "count", "unstratified": "yes"}]},
+        {"statements": [{"statistic": "count"}], "align": {}},
+        {"statements": [{"statistic": "count"}], "align": [{"dataset": "a"}]},
+        {"statements": [{"statistic": "count"}], "align": [{"dataset": "a", "columns": [{"column": "b"}]}]},
+        {"statements": [{"statistic": "count"}], "align": [{"dataset": "a", "columns": ["b"]}]},
+        {"statements": [{"statistic": "count"}], "align": [{"dataset": "a", "colums": []}]},
         "{",
         '{"statements": [' + '{"a":' * 100000 + "1" + "}" * 100000 + "]}",
         '{"statements": [' + "9" * 5000 + "]}",
@@ -329,15 +337,19 @@ def asked(draw):
         values=tuple(Name(str(draw(st.integers(-99, 99)))) for _ in range(values)),
         where=draw(st.none() | PREDICATES),
         by=tuple(draw(st.lists(NAMES, max_size=2))),
+        unstratified=draw(st.booleans()),
         micro_epsilon=draw(st.none() | st.integers(1, 20_000_000)),
         primary=draw(st.booleans()),
         unstratified=draw(st.booleans()),
     )
 
 
+RENAMED = st.builds(Renamed, NAMES, NAMES, st.lists(st.tuples(NAMES, NAMES), max_size=3).map(tuple))
+ALIGNED = st.builds(Align, NAMES, st.lists(RENAMED, min_size=1, max_size=3).map(tuple))
 PROGRAMS = st.builds(
-    lambda found, micro: Program(statements=tuple(found), micro_epsilon=micro),
+    lambda found, align, micro: Program(statements=tuple(found), align=tuple(align), micro_epsilon=micro),
     st.lists(asked(), min_size=1, max_size=4),
+    st.lists(ALIGNED, max_size=2),
     st.none() | st.integers(1, 20_000_000),
 )
 

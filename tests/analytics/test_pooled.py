@@ -1,0 +1,183 @@
+"""Two hospitals in one question, from their own names and codes to figures: on real shares, against pandas."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analytics.execute import integers
+from analytics.query import cost
+from analytics.query.plan import compile
+from analytics.query.resolve import DatasetFacts
+from analytics.query.schema import parse_codebook
+from analytics.reference import evaluate
+from analytics.statistics import figures
+from tests.analytics import test_execute as shares
+from tests.world import World
+
+POLICY = {"epsilon": "10", "modes": ["dp", "exact"], "minimum_cohort": 1, "expires": "2035-01-01"}
+AGE = {"type": "integer", "unit": "years", "constraints": {"minimum": 18, "maximum": 81}}
+HERE = {
+    "primaryKey": "p",
+    "title": "Trial A",
+    "capacity": 512,
+    "policy": POLICY,
+    "fields": [
+        {**AGE, "name": "age"},
+        {"name": "sex", "type": "string", "categories": ["female", "male"]},
+        {"name": "stage", "type": "string", "categories": ["I", "II", "III"]},
+    ],
+}
+THERE = {
+    "primaryKey": "p",
+    "title": "Trial B",
+    "capacity": 320,
+    "policy": POLICY,
+    "fields": [
+        {"name": "Stadium", "type": "string", "categories": ["4", "3", "2", "1a", "1b"]},
+        {"name": "gender", "type": "string", "categories": ["m", "f"]},
+        {**AGE, "name": "years"},
+    ],
+}
+ALIGN = """align "Trial B" (gender = sex (m = male, f = female), years = age,
+    Stadium = stage ("1a" = I, "1b" = I, 2 = II, 3 = III, 4 = IV))
+"""
+LABELS = {
+    "sex": {"m": "male", "f": "female"},
+    "stage": {"4": "IV", "3": "III", "2": "II", "1a": "I", "1b": "I"},
+}
+
+
+def study(codebook, number):
+    schema = parse_codebook(codebook)
+    return DatasetFacts(
+        id=f"{number:032x}",
+        version=1,
+        manifest_hash=f"{number:064x}",
+        capacity=schema.capacity,
+        schema=schema,
+        policy=dict(schema.policy),
+    )
+
+
+FACTS = [study(HERE, 1), study(THERE, 2)]
+SIZES = (430, 290)
+
+
+def made(rng):
+    """Codes and presence of each hospital's rows, under its own names."""
+    tables = []
+    for facts, rows in zip(FACTS, SIZES, strict=True):
+        table = {}
+        for field in facts.schema.fields:
+            present = rng.random(rows) < 0.9
+            table[field.name] = (np.where(present, rng.integers(0, field.codes, rows), 0), present)
+        tables.append(table)
+    return tables
+
+
+def together(tables):
+    """What the rows say in the question's words."""
+    frames = []
+    for facts, table, renamed in zip(
+        FACTS, tables, ({}, {"Stadium": "stage", "gender": "sex", "years": "age"}), strict=True
+    ):
+        frame = pd.DataFrame({"dataset": [facts.schema.title] * len(table[facts.schema.fields[0].name][0])})
+        for field in facts.schema.fields:
+            codes, present = table[field.name]
+            name = renamed.get(field.name, field.name)
+            if field.kind == "number":
+                frame[name] = pd.Series(codes + 18.0).where(present)
+            else:
+                words = pd.Series([field.levels[code].label for code in codes]).where(present)
+                frame[name] = words.replace(LABELS[name])
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+PROGRAM = f"""{ALIGN}
+mean(age) by dataset, sex
+count() by stage
+count() where stage in (I, IV) and sex == male by dataset
+sd(age) where not (stage == II)
+proportion(sex, male) by dataset
+"""
+
+
+def truth(tables):
+    rows = together(tables)
+    stages = rows["stage"].value_counts().to_dict()
+    some = rows[rows["stage"].isin(["I", "IV"]) & (rows["sex"] == "male")]["dataset"].value_counts().to_dict()
+    ages = rows.groupby(["dataset", "sex"])["age"].mean().to_dict()
+    shares = (
+        rows.dropna(subset="sex").groupby("dataset")["sex"].agg(lambda sex: (sex == "male").mean()).to_dict()
+    )
+    return [
+        {(("dataset", d), ("sex", s)): age for (d, s), age in ages.items()},
+        {(("stage", stage),): n for stage, n in stages.items()},
+        {(("dataset", d),): n for d, n in some.items()},
+        {(): rows[rows["stage"] != "II"]["age"].std()},
+        {(("dataset", d),): share for d, share in shares.items()},
+    ]
+
+
+def said(statements):
+    return [{tuple(g["by"].items()): g["value"] for g in s["groups"]} for s in statements]
+
+
+@pytest.mark.parametrize(("mode", "order"), [("exact", 1), ("exact", -1), ("dp", 1)])
+def test_pooled_figures_are_those_of_all_rows_together(mode, order):
+    world = World(31)
+    tables = made(world.rng)
+    plan = compile(PROGRAM, FACTS[::order], 5 * 10**6, mode)
+    assert [d.id for d in plan.datasets] == [facts.id for facts in FACTS]
+    values = evaluate(plan, FACTS, tables)
+    if mode == "exact":
+        assert shares.outcome(world, plan, tables) == values
+        shares.check_cost(world, plan)
+    for found, wanted in zip(said(figures(plan, FACTS, values)), truth(tables), strict=True):
+        assert found == pytest.approx(wanted, rel=1e-9)
+
+
+def test_levels_that_one_hospital_lacks_are_told_with_the_answer():
+    plan = compile(PROGRAM, FACTS, 10**6, "exact")
+    answer = figures(plan, FACTS, evaluate(plan, FACTS, made(np.random.default_rng(32))))
+    lacks = "Trial A has no level IV of stage: none of its patients has it"
+    assert [s["warnings"] for s in answer] == [[], [lacks], [lacks], [lacks], []]
+
+
+def test_noised_cells_of_each_dataset_are_near_its_own_counts():
+    world = World(33)
+    tables = made(world.rng)
+    plan = compile(f"{ALIGN}count() by dataset, sex", FACTS, 20 * 10**6, "dp")
+    found = shares.outcome(world, plan, tables)[0]
+    wanted = evaluate(plan, FACTS, tables)[0]
+    # Four samples of scale 1/20: each is 0 but for 4 in 10^9.
+    assert found == wanted
+    shares.check_cost(world, plan)
+
+
+def test_small_cells_of_one_hospital_are_zeroed_and_the_other_hospitals_are_shown():
+    world = World(34)
+    tables = made(world.rng)
+    here = {name: (codes[:40], present[:40]) for name, (codes, present) in tables[0].items()}
+    facts = [study({**c, "policy": {**POLICY, "minimum_cohort": 30}}, k) for k, c in ((1, HERE), (2, THERE))]
+    plan = compile(f"{ALIGN}count() by dataset, sex\ncount() by sex", facts, 1, "exact")
+    values = shares.outcome(world, plan, [here, tables[1]])
+    assert values == evaluate(plan, facts, [here, tables[1]])
+    apart, pooled = figures(plan, facts, values)
+    assert [g["suppressed"] for g in apart["groups"]] == [True, True, False, False]
+    assert all(g["suppressed"] for g in pooled["groups"]), "a provider could subtract its own patients"
+    shares.check_cost(world, plan)
+
+
+def test_preview_and_answer_name_the_same_groups():
+    from analytics.query.describe import describe
+
+    plan = compile(PROGRAM, FACTS, 10**6, "dp")
+    described = describe(plan, FACTS[::-1])
+    answer = figures(plan, FACTS, evaluate(plan, FACTS, made(np.random.default_rng(35))))
+    assert [s["groups"] for s in described["statements"]] == [len(s["groups"]) for s in answer]
+    assert [s["warnings"] for s in described["statements"]] == [s["warnings"] for s in answer]
+    assert described["rounds"] == cost.estimate(plan).rounds
+    assert described["align"] == list(plan.align)
+    assert integers(plan, np.zeros(described["released"], dtype=np.uint64))
