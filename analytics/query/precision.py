@@ -2,7 +2,7 @@
 
 From the plan, public facts and what the analyst supposes (a standard deviation, an event rate, patients in a group);
 nothing of a patient. Half-widths are of 95 % intervals. Noise and sampling are independent, so they join as the root
-of the sum of squares: at most some 4 % too wide, since Laplace's 95 % point lies at 2.12 standard deviations and the
+of the sum of squares: at most 3 % too wide, since Laplace's 95 % point lies at 2.12 standard deviations and the
 normal one at 1.96. A figure wider than three times its sampling half-width is called not useful.
 """
 

@@ -106,6 +106,14 @@ def test_exact_mode_charges_nothing(world, exact):
     assert {line["spent"] for line in lines} == {"0.000000"}
 
 
+def test_an_analysis_plan_is_answered_with_its_labels(world):
+    program = "mean(bmi) by arm primary\nsd(bmi) by arm\ncount() by region"
+    result = world.stack.ask(program, world.datasets["exact"], mode="exact")
+    assert [s["label"] for s in result["statements"]] == ["primary", "exploratory", "exploratory"]
+    assert result["statements"][0]["text"].endswith("primary")
+    assert all(group["value"] is not None for s in result["statements"] for group in s["groups"])
+
+
 def test_a_dataset_that_answers_with_noise_is_never_asked_without(world, noised):
     question = {"program": "count()", "datasets": world.datasets["dp"], "epsilon": "1", "mode": "exact"}
     with world.stack.client("analyst") as analyst:
