@@ -1,6 +1,8 @@
 """A baseline table: every cell is what pandas finds, tables are shared, and it prints as trials print it."""
 
 import re
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -172,3 +174,45 @@ def test_any_integers_give_a_table_with_the_same_rows(mode, data):
         for one in group["characteristics"]:
             if one["value"] is not None and one["low"] is not None:
                 assert one["low"] <= one["value"] <= one["high"]
+
+
+GIST = Path(__file__).resolve().parents[4] / "shared/data/gist/syn_a_ident.csv"
+
+
+@pytest.mark.background
+@pytest.mark.skipif(
+    not GIST.is_file(), reason="the background folder with the GIST files is not beside the project"
+)
+def test_the_baseline_of_a_trials_shape_is_that_of_pandas():
+    rows = pd.read_csv(GIST)
+    bmi = pd.to_numeric(rows["BMI"], errors="coerce").where(lambda x: x > 0)
+    field = plans.number("bmi", "10", "60", "0.01", "kg/m2")
+    arm, region = rows["TRTN"].to_numpy() - 1, pd.Categorical(rows["REGION_C"])
+    codes = [0 if np.isnan(x) else field.code(Fraction(x)) for x in bmi]
+    every = np.ones(len(rows), dtype=bool)
+    table = {
+        "bmi": (np.array(codes), bmi.notna().to_numpy()),
+        "arm": (arm, every),
+        "region": (region.codes.astype(int), every),
+    }
+    codebook = {
+        **plans.CODEBOOK,
+        "fields": [
+            {"name": "bmi", "type": "number", "unit": "kg/m2", "constraints": {"minimum": 10, "maximum": 60},
+             "resolution": "0.01", "grid": ["18.5", 20, "22.5", 25, "27.5", 30, "32.5", 35, 40]},
+            {"name": "arm", "type": "string", "categories": ["imatinib", "placebo"]},
+            {"name": "region", "type": "string", "categories": list(region.categories)},
+        ],
+    }  # fmt: skip
+    (exact,) = ask("table_one(bmi, region) by arm", table, codebook=codebook, minimum=1)
+    (noised,) = ask("table_one(bmi, region) by arm", table, "dp", codebook=codebook, micro=4 * MICRO)
+    for code, (one, other) in enumerate(zip(exact["groups"], noised["groups"], strict=True)):
+        x = bmi[arm == code].dropna()
+        mean, median = row(one, "bmi", "mean (SD)"), row(one, "bmi", "median")
+        assert (row(one, "bmi", "n")["n"], one["value"]) == (len(x), (arm == code).sum())
+        assert (mean["value"], mean["sd"]) == pytest.approx((x.mean(), x.std()), abs=0.01)
+        for key, p in (("q1", 0.25), ("value", 0.5), ("q3", 0.75)):
+            assert median[key] == pytest.approx(x.quantile(p), abs=0.5), "a fifth of a cell of 2.5"
+        near = row(other, "bmi", "mean (SD)"), row(other, "bmi", "median")
+        assert near[0]["low"] <= x.mean() <= near[0]["high"]
+        assert near[1]["low"] <= x.median() <= near[1]["high"]
