@@ -109,7 +109,9 @@ def _side_by_side(groups: Sequence[dict[str, Any]], key: str, n: str) -> Iterabl
     """Rows as the groups have them in common, and one column for each group."""
     first = groups[0][key]
     labels = [
-        name for name in first[0] if name != "format" and any(isinstance(row[name], str) for row in first)
+        name
+        for name in first[0]
+        if name not in ("format", "reason") and any(isinstance(row[name], str) for row in first)
     ]
     head = [*labels, *(" and ".join(map(str, group.get("by", {}).values())) or "all" for group in groups)]
     counts = [*([""] * (len(labels) - 1)), n, *(number(group.get("n")) for group in groups)]
@@ -128,7 +130,7 @@ def _formatted(row: dict[str, Any]) -> str:
     names = re.findall(r"\{(\w+)\}", row["format"])
     if all(row.get(name) is None for name in names):
         return "-"
-    return re.sub(r"\{(\w+)\}", lambda found: number(row.get(found[1]), 4), row["format"])
+    return re.sub(r"\{(\w+)\}", lambda found: _short(row.get(found[1])), row["format"])
 
 
 def _aligned(lines: Sequence[Sequence[str]], indent: str = "    ") -> Iterable[str]:
@@ -155,11 +157,18 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def number(value: Any, digits: int = 6) -> str:
+def _short(value: Any) -> str:
+    """A number with four digits, none after the point from 1,000 on."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return number(value)
+
+
+def number(value: Any) -> str:
     """A number with six digits, or a dash where there is none."""
     if value is None:
         return "-"
-    return str(value) if isinstance(value, int) else format(float(value), f".{digits}g")
+    return str(value) if isinstance(value, int) else format(float(value), ".6g")
 
 
 def _interval(group: dict[str, Any]) -> str:

@@ -17,7 +17,15 @@ from analytics.query.levels import some
 from analytics.query.model import PlanSource
 from analytics.query.tree import Name, normal_form
 
-ALIKE = ("type", "unit", "minimum", "maximum", "resolution", "levels", "grid")  # what gives a code its meaning
+ALIKE = (
+    "type",
+    "unit",
+    "minimum",
+    "maximum",
+    "resolution",
+    "levels",
+    "grid",
+)  # what gives a code its meaning
 
 
 class Pool:

@@ -329,7 +329,9 @@ def asked(draw):
     values = draw(st.integers(statistic.values[0], min(statistic.values[1], 4)))
     level = statistic.level == "must" or (statistic.level != "no" and columns and draw(st.booleans()))
     if statistic.level == "own" and not level:
-        columns = statistic.columns[0]  # of more names the last is a level until the codebook knows it for a column
+        columns = statistic.columns[
+            0
+        ]  # of more names the last is a level until the codebook knows it for a column
     return Statement(
         statistic=statistic.name,
         columns=tuple(draw(columns_of(statistic)) for _ in range(columns)),

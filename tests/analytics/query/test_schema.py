@@ -360,7 +360,7 @@ POLICIES = [
     ({"modes": []}, "modes", "not_a_list"),
     ({"modes": ["clear"]}, "modes", "unknown_choice"),
     ({"modes": "dp"}, "modes", "not_a_list"),
-    ({"statistics": ["median"]}, "statistics", "unknown_choice"),
+    ({"statistics": ["mode"]}, "statistics", "unknown_choice"),
     ({"statistics": [["count"]]}, "statistics", "unknown_choice"),
     ({"expires": None}, "expires", "required"),
     ({"expires": "next year"}, "expires", "not_a_date"),
