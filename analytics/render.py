@@ -45,6 +45,8 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
         yield "  " + _row(row, widths) + (f"   {reason}" if reason else "")
         if group.get("table"):
             yield from _table(group)
+        else:
+            yield from _parts(group)
     for column, resolution in (statement.get("resolution") or {}).items():
         yield f"  {column} at a resolution of {number(resolution)}"
 
@@ -60,6 +62,26 @@ def _table(group: dict[str, Any]) -> Iterable[str]:
         yield "    " + _row([str(cell) for cell in line], widths)
     if group.get("chi2") is not None:
         yield f"    chi-square {number(group['chi2'])}, df {group['df']}, p {number(group['p'])}"
+
+
+def _parts(group: dict[str, Any]) -> Iterable[str]:
+    """The test of a figure, and the several figures of which it is the first: comparisons, coefficients, pairs."""
+    tests = [
+        f"{key} {number(group[key])}" for key in ("t", "df", "df_within", "p") if group.get(key) is not None
+    ]
+    if tests:
+        yield "    " + ", ".join(tests)
+    for items in group.values():
+        if not (isinstance(items, list) and items and isinstance(items[0], dict) and "value" in items[0]):
+            continue
+        named = [key for key, value in items[0].items() if isinstance(value, str) and key != "reason"]
+        lines = [[*named, "value", "95 % interval", *(["p"] if "p" in items[0] else [])]]
+        for item in items:
+            line = [*(str(item[key]) for key in named), number(item["value"]), _interval(item)]
+            lines.append([*line, *([number(item["p"])] if "p" in item else [])])
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        for line, item in zip(lines, [{}, *items], strict=True):
+            yield "    " + _row(line, widths) + (f"   {item['reason']}" if item.get("reason") else "")
 
 
 def number(value: Any) -> str:
