@@ -64,6 +64,18 @@ class Figure:
         }
         return group | self.extra
 
+    def one(self) -> dict[str, Any]:
+        """One of several figures within a group: a comparison, a coefficient, a stratum."""
+        return {
+            "value": said(self.value),
+            "low": said(self.low),
+            "high": said(self.high),
+            "n": said(self.n),
+            "noise": said(self.noise),
+            "reason": self.reason,
+            **self.extra,
+        }
+
 
 def too_few(mode: str, minimum: int) -> str:
     """Why a figure is suppressed: the rule, the threshold, who set it, what to change."""

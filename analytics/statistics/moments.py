@@ -1,4 +1,4 @@
-"""Mean, sum, variance and standard deviation (ddof 1) of a numeric column.
+"""Mean and its standard error, sum, variance and standard deviation (ddof 1) of a numeric column.
 
 From N, S and Q: the number of patients and the totals of v and v**2. A sum describes the cohort itself, as
 a count does. In `exact` mode the mean has Student's interval and the standard deviation the chi-square one.
@@ -8,12 +8,13 @@ and the same two sampling laws are laid over each draw: the interval covers samp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ ONE = "one patient: there is no spread to speak of"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Behind:
+class Behind:
     """Draws of what may stand behind the integers: n, mean and variance of v / M, two uniforms each."""
 
     n: Floats
@@ -50,7 +51,7 @@ def total(question: Question, cells: Sequence[Cell]) -> Figure:
     within = (min(most * axis.low, Fraction(0)), max(most * axis.high, Fraction(0)))
     if question.mode == "exact":
         return Figure.estimate(value, (value, value), within=within, n=int(n), noise=0.0)
-    drawn = _behind("sum", cell, axis)
+    drawn = behind("sum", cell, axis)
     if drawn is None:
         return Figure(n=round(n), reason=NOISE)
     sums = drawn.n * (float(axis.origin) + float(axis.step * axis.reach) * drawn.mean)
@@ -68,7 +69,7 @@ def mean(question: Question, cells: Sequence[Cell]) -> Figure:
     value = axis.origin + axis.step * s / max(n, Fraction(1))
     within = (axis.low, axis.high)
     if question.mode == "exact":
-        spread = _spread(cell, axis)
+        spread = spread_of(cell, axis)
         if spread is None:
             return Figure(n=int(n), reason=IMPOSSIBLE)
         if n == 1:
@@ -77,7 +78,7 @@ def mean(question: Question, cells: Sequence[Cell]) -> Figure:
         return Figure.estimate(
             value, (float(value) - half, float(value) + half), within=within, n=int(n), noise=0.0
         )
-    drawn = _behind("mean", cell, axis)
+    drawn = behind("mean", cell, axis)
     if drawn is None:
         return Figure(n=round(n), reason=NOISE)
     unit = float(axis.step * axis.reach)
@@ -90,56 +91,54 @@ def mean(question: Question, cells: Sequence[Cell]) -> Figure:
 
 def variance(question: Question, cells: Sequence[Cell]) -> Figure:
     """The variance with ddof 1, in the unit of the column squared."""
-    return _dispersion(question, cells, squared=True)
+    return _dispersion(question, cells, lambda spread, n: spread)
 
 
 def deviation(question: Question, cells: Sequence[Cell]) -> Figure:
     """The standard deviation with ddof 1, in the unit of the column."""
-    return _dispersion(question, cells, squared=False)
+    return _dispersion(question, cells, lambda spread, n: spread**0.5)
 
 
-def _dispersion(question: Question, cells: Sequence[Cell], *, squared: bool) -> Figure:
+def error(question: Question, cells: Sequence[Cell]) -> Figure:
+    """The standard error of the mean, in the unit of the column: the standard deviation over the root of n."""
+    return _dispersion(question, cells, lambda spread, n: (spread / n) ** 0.5)
+
+
+def _dispersion(question: Question, cells: Sequence[Cell], of: Callable[[Any, Any], Any]) -> Figure:
+    """What rises with the variance: `of` (variance, n), so that an interval of one is an interval of the other."""
     (cell,), axis = cells, question.axis(0)
     n = cell.n
     if n <= 0:
         return Figure(n=0, reason=EMPTY)
     if question.mode == "exact":
-        spread = _spread(cell, axis)
+        spread = spread_of(cell, axis)
         if spread is None:
             return Figure(n=int(n), reason=IMPOSSIBLE)
         if n == 1:
             return Figure(n=1, reason=ONE)
-        return _figure(spread, _chi_square(float(spread), float(n)), (0, None), int(n), 0.0, squared)
-    drawn = _behind("var", cell, axis)
+        ends = _chi_square(float(spread), float(n))
+        interval = of(ends[0], float(n)), of(ends[1], float(n))
+        return Figure.estimate(of(spread, n), interval, within=(0, None), n=int(n), noise=0.0)
+    drawn = behind("var", cell, axis)
     if drawn is None or n < 2:
         return Figure(n=round(n), reason=NOISE)
     from scipy.special import gammaincinv
 
-    spread = max(_spread(cell, axis) or Fraction(0), Fraction(0))
+    spread = max(spread_of(cell, axis) or Fraction(0), Fraction(0))
     unit = float(axis.step * axis.reach) ** 2
-    # (n - 1) s^2 / sigma^2 is chi-square: each draw of a cohort gets one sigma that may have made it
-    chi = 2 * gammaincinv((drawn.n - 1) / 2, drawn.u[0])
-    low, high = noise.interval(unit * drawn.variance * drawn.n / np.maximum(chi, 1e-300))
     # Popoviciu: no distribution on [low, high] varies more than one that sits half at each end
     most = axis.span**2 / 4
-    within = (0, most * n / (n - 1))
-    seen = unit * drawn.variance if squared else np.sqrt(unit * drawn.variance)
-    return _figure(spread, (low, min(high, float(most))), within, round(n), float(seen.std()), squared)
-
-
-def _figure(
-    spread: Fraction,
-    ends: tuple[float, float],
-    within: tuple[Fraction | int, Fraction | None],
-    n: int,
-    deviation: float,
-    squared: bool,
-) -> Figure:
-    """The variance as it is, or its root: an interval of one is an interval of the other."""
-    if squared:
-        return Figure.estimate(spread, ends, within=within, n=n, noise=deviation)
-    root = (0, None if within[1] is None else sqrt(within[1]))
-    return Figure.estimate(sqrt(spread), (sqrt(ends[0]), sqrt(ends[1])), within=root, n=n, noise=deviation)
+    # (n - 1) s^2 / sigma^2 is chi-square: each draw of a cohort gets one sigma that may have made it
+    chi = 2 * gammaincinv((drawn.n - 1) / 2, drawn.u[0])
+    variances = unit * drawn.variance * drawn.n / np.maximum(chi, 1e-300)
+    low, high = noise.interval(of(np.minimum(variances, float(most)), drawn.n))
+    return Figure.estimate(
+        of(spread, n),
+        (low, high),
+        within=(0, of(most * n / (n - 1), n)),
+        n=round(n),
+        noise=float(of(unit * drawn.variance, drawn.n).std()),
+    )
 
 
 def _chi_square(spread: float, n: float) -> tuple[float, float]:
@@ -149,7 +148,7 @@ def _chi_square(spread: float, n: float) -> tuple[float, float]:
     return (n - 1) * spread / high, (n - 1) * spread / low
 
 
-def _spread(cell: Cell, axis: Axis) -> Fraction | None:
+def spread_of(cell: Cell, axis: Axis) -> Fraction | None:
     """The variance with ddof 1 in the unit squared; 0 for one patient, None if no data can have it.
 
     Where only N and S were released it is the largest variance that a column with this mean and these
@@ -165,8 +164,11 @@ def _spread(cell: Cell, axis: Axis) -> Fraction | None:
     return None if spread < 0 and cell.t == 0 else spread
 
 
-def _behind(label: str, cell: Cell, axis: Axis) -> _Behind | None:
-    """Draws that a real cohort of two or more can have, or None where too few of them are."""
+def behind(label: str, cell: Cell, axis: Axis) -> Behind | None:
+    """Draws that a real cohort of two or more can have, or None where too few of them are.
+
+    Shapes  of v / M; `label` is of this cell alone where several cells make one figure, or equal ones draw alike.
+    """
     drawn, u = cell.behind(label, 1)
     n = drawn[(0,)]
     counted = np.maximum(n, 1e-9)
@@ -180,7 +182,7 @@ def _behind(label: str, cell: Cell, axis: Axis) -> _Behind | None:
     real = (n >= 2) & (spread >= 0)
     if real.sum() < noise.FEWEST:
         return None
-    return _Behind(n=n[real], mean=middle[real], variance=spread[real], u=u[:, real])
+    return Behind(n=n[real], mean=middle[real], variance=spread[real], u=u[:, real])
 
 
 def _moments(asked: Asked) -> list[Wanted]:
@@ -193,7 +195,7 @@ def _pair(asked: Asked) -> list[Wanted]:
     return [Wanted(numbers=asked.columns, shape="pair")]
 
 
-def _expected_mean(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+def expected_mean(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
     scale, step, reach = _noise(releases[0], fields[0])
     # S = (B2 - B0) / 4M
     half = mechanisms.half_width(scale, (step / (4 * reach) / n,) * 2, level)
@@ -259,6 +261,11 @@ def _deviation_sampling(assumed: Assumptions) -> float | None:
     return None if of_variance is None or assumed.sd is None else of_variance / (2 * assumed.sd)
 
 
+def _expected_error(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    of_deviation = _expected_spread(releases, fields, n, squared=False)
+    return replace(of_deviation, half_width=of_deviation.half_width / sqrt(n))
+
+
 def _noise(release: Release, field: Field) -> tuple[Fraction, float, int]:
     """Scale of the noise, step of the codes in the column's unit, and M."""
     assert release.scale is not None, "only noise is expected"
@@ -275,7 +282,7 @@ STATISTICS = (
         tables=_moments,
         family=mean,
         unit=lambda unit: unit or None,
-        expected=_expected_mean,
+        expected=expected_mean,
         sampling=_mean_sampling,
     ),
     Statistic(
@@ -311,5 +318,15 @@ STATISTICS = (
         expected=partial(_expected_spread, squared=False),
         noise=_deviation_noise,
         sampling=_deviation_sampling,
+    ),
+    Statistic(
+        name="se",
+        words="standard error of the mean",
+        aliases=("stderr", "sem", "standard_error"),
+        level="may",
+        tables=_moments,
+        family=error,
+        unit=lambda unit: unit or None,
+        expected=_expected_error,
     ),
 )

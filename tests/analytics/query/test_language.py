@@ -329,9 +329,8 @@ def asked(draw):
     values = draw(st.integers(statistic.values[0], min(statistic.values[1], 4)))
     level = statistic.level == "must" or (statistic.level != "no" and columns and draw(st.booleans()))
     if statistic.level == "own" and not level:
-        columns = statistic.columns[
-            0
-        ]  # of more names the last is a level until the codebook knows it for a column
+        # Of more names the last is a level until the codebook knows it for a column.
+        columns = statistic.columns[0]
     return Statement(
         statistic=statistic.name,
         columns=tuple(draw(columns_of(statistic)) for _ in range(columns)),
@@ -340,9 +339,7 @@ def asked(draw):
         where=draw(st.none() | PREDICATES),
         by=tuple(draw(st.lists(NAMES, max_size=2))),
         unstratified=draw(st.booleans()),
-        micro_epsilon=draw(st.none() | st.integers(1, 20_000_000)),
         primary=draw(st.booleans()),
-        unstratified=draw(st.booleans()),
     )
 
 

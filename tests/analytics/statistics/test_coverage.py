@@ -25,6 +25,7 @@ ASKED = {
     "mean of a pair": ("mean(x)", plans.moments(X, 1)),
     "sd": ("sd(x)", plans.moments(X)),
     "var": ("var(x)", plans.moments(X)),
+    "se": ("se(x)", plans.moments(X)),
     "sum": ("sum(x)", plans.moments(X, 1)),
     "proportion": ("proportion(region, 'North East')", plans.count(by=BY_LEVEL)),
     "r 0.3": ("correlate(x, y)", plans.pair(X, Y)),
@@ -56,6 +57,7 @@ def population(rng, n, r):
         "mean of a pair": 50.0,
         "sd": sd,
         "var": sd**2,
+        "se": sd / math.sqrt(n),
         "sum": x.sum() / 10,
         "proportion": 0.2,
     }
@@ -84,7 +86,7 @@ def assert_rate(held, shown, low=0.93, high=0.99):
 
 
 @pytest.mark.parametrize("n", [60, 400])
-@pytest.mark.parametrize("statistic", ["count", "mean", "sd", "proportion", "sum", "r 0.3", "V"])
+@pytest.mark.parametrize("statistic", ["count", "mean", "sd", "se", "proportion", "sum", "r 0.3", "V"])
 def test_intervals_hold_the_truth(statistic, n):
     held, shown, _ = runs(statistic, n, 200, seed=20 + n)
     # of 60 patients, the noised variances are often no variances: then there is no figure to be wrong
@@ -100,7 +102,9 @@ def test_intervals_hold_the_truth_in_three_thousand_runs(statistic, n, micro):
     held, shown, _ = runs(statistic, n, 3000, seed=n + micro, micro=micro)
     assert shown >= (600 if statistic in ("r 0.3", "r 0.9") else 2700)
     assert_rate(
-        held, shown, high=0.99 if statistic in ("count", "mean", "sd", "var", "sum", "proportion") else 1.0
+        held,
+        shown,
+        high=0.99 if statistic in ("count", "mean", "sd", "se", "var", "sum", "proportion") else 1.0,
     )
 
 

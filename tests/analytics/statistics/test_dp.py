@@ -19,6 +19,7 @@ ASKED = {
     "sum(x)": plans.moments(X, 1),
     "var(x) by arm": plans.moments(X, by=[plans.by("arm", 2)]),
     "sd(x)": plans.moments(X),
+    "se(x) by arm": plans.moments(X, by=[plans.by("arm", 2)]),
     "correlate(x, y)": plans.pair(X, Y),
     "correlate(arm, region)": plans.count(by=[plans.by("arm", 2), plans.by("region", 4)]),
 }

@@ -251,3 +251,11 @@ def crossed(table, a, b, rows, columns):
     """The contingency table of two columns, by counting."""
     (x, p), (y, q) = table[a], table[b]
     return np.array([[int((p & q & (x == i) & (y == j)).sum()) for j in range(columns)] for i in range(rows)])
+
+
+def test_the_standard_error_is_the_deviation_over_the_root_of_n(table):
+    group = only(ask("se(x)", plans.moments(X, mode="exact"), table))
+    sd = only(ask("sd(x)", plans.moments(X, mode="exact"), table))
+    x = plans.values(table, X)
+    assert group["value"] == near(stats.sem(x))
+    assert (group["low"], group["high"]) == near((sd["low"] / len(x) ** 0.5, sd["high"] / len(x) ** 0.5))

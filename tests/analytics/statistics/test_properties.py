@@ -20,6 +20,7 @@ EXACT = {
     "sum(x)": plans.moments(X, 1, mode="exact"),
     "var(x)": plans.moments(X, mode="exact"),
     "sd(x)": plans.moments(X, mode="exact"),
+    "se(x)": plans.moments(X, mode="exact"),
     "correlate(x, y)": plans.pair(X, Y, "exact"),
     "correlate(arm, region)": plans.count("exact", by=[plans.by("arm", 2), plans.by("region", 4)]),
 }
@@ -60,7 +61,7 @@ def check(group, statistic):
     within = {"mean": (0, 100), "sd": (0, 75), "var": (0, 75**2), "proportion": (0, 1), "correlate": (-1, 1)}
     least, most = within.get(statistic, (-math.inf, math.inf))
     for number in (value, low, high):
-        assert number is None or least <= number <= most or (statistic in ("sd", "var") and number >= 0)
+        assert number is None or least <= number <= most or (statistic in ("sd", "se", "var") and number >= 0)
     if statistic == "count" and value is not None:
         assert isinstance(value, int) and 0 <= low <= high <= 4096
     if group["suppressed"]:
