@@ -14,7 +14,8 @@ def answer(result: dict[str, Any]) -> str:
         if result.get("missing") is None
         else [f"{result.get('security')}: party {result['missing']} was missing"]
     )
-    return "\n\n".join([*how, *("\n".join(_statement(s, noised)) for s in result.get("statements", []))])
+    statements = ("\n".join(_statement(s, noised)) for s in result.get("statements", []))
+    return "\n\n".join([*how, *statements, *_tests(result)])
 
 
 def plan(value: Any, indent: int = 0) -> str:
@@ -45,6 +46,8 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
         yield "  " + _row(row, widths) + (f"   {reason}" if reason else "")
         if group.get("table"):
             yield from _table(group)
+        elif group.get("p") is not None:
+            yield f"    {_p(group)}"
     for column, resolution in (statement.get("resolution") or {}).items():
         yield f"  {column} at a resolution of {number(resolution)}"
 
@@ -59,7 +62,25 @@ def _table(group: dict[str, Any]) -> Iterable[str]:
     for line in lines:
         yield "    " + _row([str(cell) for cell in line], widths)
     if group.get("chi2") is not None:
-        yield f"    chi-square {number(group['chi2'])}, df {group['df']}, p {number(group['p'])}"
+        yield f"    chi-square {number(group['chi2'])}, df {group['df']}, {_p(group)}"
+
+
+def _p(group: dict[str, Any]) -> str:
+    told = f"p {number(group['p'])}"
+    if group.get("p_holm") is None:
+        return told
+    return f"{told}, Holm {number(group['p_holm'])}, Benjamini-Hochberg {number(group['p_bh'])}"
+
+
+def _tests(result: dict[str, Any]) -> Iterable[str]:
+    """How many tests came before, if this answer holds one: the adjustment knows only its own program."""
+    so_far = result.get("tests_so_far")
+    own = sum(g.get("p") is not None for s in result.get("statements", []) for g in s.get("groups", []))
+    if so_far and own:
+        yield (
+            f"p-values are adjusted for the {own} of this answer; tests so far on these data:"
+            f" {so_far['analyst']} by you, {so_far['dataset']} by everybody"
+        )
 
 
 def number(value: Any) -> str:
