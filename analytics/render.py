@@ -22,7 +22,8 @@ def answer(result: dict[str, Any]) -> str:
         if result.get("missing") is None
         else [f"{result.get('security')}: party {result['missing']} was missing"]
     )
-    return "\n\n".join([*how, *("\n".join(_statement(s, noised)) for s in result.get("statements", []))])
+    statements = ("\n".join(_statement(s, noised)) for s in result.get("statements", []))
+    return "\n\n".join([*how, *statements, *_tests(result)])
 
 
 def plan(value: Any, indent: int = 0) -> str:
@@ -162,6 +163,17 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return number(value)
+
+
+def _tests(result: dict[str, Any]) -> Iterable[str]:
+    """How many tests came before, if this answer holds one: the adjustment knows only its own program."""
+    so_far = result.get("tests_so_far")
+    own = sum(g.get("p") is not None for s in result.get("statements", []) for g in s.get("groups", []))
+    if so_far and own:
+        yield (
+            f"p-values are adjusted for the {own} of this answer; tests so far on these data:"
+            f" {so_far['analyst']} by you, {so_far['dataset']} by everybody"
+        )
 
 
 def number(value: Any) -> str:

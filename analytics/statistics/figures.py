@@ -13,6 +13,7 @@ from typing import Any
 from analytics.privacy.accountant import epsilon_text
 from analytics.query.model import Plan
 from analytics.query.resolve import DatasetFacts
+from analytics.statistics import multiplicity
 from analytics.statistics.cells import Cell
 from analytics.statistics.figure import IMPOSSIBLE, NOISE, Figure, too_few, too_near
 from analytics.statistics.question import Question, questions
@@ -30,10 +31,12 @@ def figures(
     if len(integers) != len(plan.releases):
         raise ValueError(f"{len(integers)} tables of integers, the plan releases {len(plan.releases)}")
     asked = questions(plan, facts)
-    return [
+    statements = [
         _statement(question, [integers[place] for place in places])
         for question, places in zip(asked, plan.uses, strict=True)
     ]
+    multiplicity.adjust(statements)
+    return statements
 
 
 def _statement(question: Question, integers: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def _deviation_sampling(assumed: Assumptions) -> float | None:
 
 
 def _expected_error(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
-    of_deviation = _expected_spread(releases, fields, n, squared=False)
+    of_deviation = _expected_spread(releases, fields, n, level, squared=False)
     return replace(of_deviation, half_width=of_deviation.half_width / sqrt(n))
 
 

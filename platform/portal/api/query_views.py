@@ -25,6 +25,7 @@ from portal.budgets.actions import decimal_text
 from portal.queries import actions, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Query, State
+from portal.queries.tests_so_far import tests_so_far
 from portal.registry.models import Dataset, DatasetState
 from portal.registry.versions import must_answer
 
@@ -83,6 +84,7 @@ class Preview(APIView):
             "plan": prepared.described(assumptions),
             "plan_hash": plan.hash,
             "stored": stored,
+            "tests_so_far": tests_so_far(self.request.user, prepared.datasets),
             "missing": (missing := lost.current()),
             "security": ACTIVE if missing is None else PASSIVE,
         }

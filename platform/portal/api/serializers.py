@@ -215,6 +215,11 @@ class QueryDetailSerializer(QuerySerializer):
         read_only_fields = fields
 
 
+class TestsSoFarSerializer(serializers.Serializer):
+    analyst = serializers.IntegerField(help_text="p-values released to you about these datasets")
+    dataset = serializers.IntegerField(help_text="... to everybody; all versions of a table count together")
+
+
 class PreviewSerializer(serializers.Serializer):
     program = serializers.CharField()
     datasets = serializers.ListField(child=serializers.CharField())
@@ -225,6 +230,7 @@ class PreviewSerializer(serializers.Serializer):
     stored = serializers.BooleanField(
         help_text="an identical plan was answered: the answer would cost nothing"
     )
+    tests_so_far = TestsSoFarSerializer()
     missing = serializers.IntegerField(allow_null=True, help_text="the party that is declared lost now")
     security = serializers.CharField(help_text="how it would run now: four-party, active, or less")
 
@@ -244,6 +250,7 @@ class ResultSerializer(serializers.Serializer):
     statements = serializers.ListField(child=serializers.DictField())
     integers = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
     signatures = serializers.ListField(child=serializers.DictField())
+    tests_so_far = TestsSoFarSerializer(help_text="with those of this answer, when it was released")
 
 
 class WaitSerializer(serializers.Serializer):

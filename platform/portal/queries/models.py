@@ -50,6 +50,8 @@ class Query(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, help_text="whose stored answer this is"
     )
 
+    tests = models.PositiveIntegerField(default=0, help_text="p-values in the released answer")
+
     class Meta:
         ordering = ["-created", "id"]
         verbose_name_plural = "queries"

@@ -18,6 +18,7 @@ from analytics.query.model import Plan
 from portal.budgets import actions as budgets
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, Result, State
 from portal.queries.states import move
+from portal.queries.tests_so_far import tests_so_far
 from portal.registry.facts import facts
 
 log = logging.getLogger("portal.queries")
@@ -69,14 +70,16 @@ def release(attempt: Attempt, reports: list[Report]) -> None:
             {"party": r.party, "report": json.loads(r.body), "signature": r.signature}
             for r in sorted(reports, key=lambda r: r.party)
         ]
-        keep(query, answer(query, statements=statements, integers=integers, signatures=signatures))
+        body = answer(query, statements=statements, integers=integers, signatures=signatures)
         move(
             query,
             State.RELEASED,
             by="parties",
             reason=f"{len(signatures)} equal signatures, attempt {attempt.number}",
             released_at=timezone.now(),
+            tests=tests(statements),
         )
+        keep(query, body)
 
 
 def answer(
@@ -107,10 +110,18 @@ def answer(
 
 
 def keep(query: Query, body: dict[str, Any]) -> Result:
-    """Write the answer as the text that every GET returns."""
+    """Write the answer of a query that was RELEASED in this transaction as the text that every GET returns."""
+    body = {**body, "tests_so_far": tests_so_far(query.analyst, query.datasets.all())}
     text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     etag = hashlib.sha256(text.encode()).hexdigest()
     return Result.objects.create(query=query, body=text, etag=etag)
+
+
+def tests(statements: list[dict[str, Any]]) -> int:
+    """How many p-values an answer gives."""
+    from analytics.statistics import multiplicity
+
+    return multiplicity.counted(statements)
 
 
 def figures(query: Query, integers: list[list[int]]) -> list[dict[str, Any]]:
@@ -156,8 +167,16 @@ def release_stored(query: Query, earlier: Query) -> None:
         move(query, State.RUNNING, by=STORED, reason=reason)
     budgets.give_back_unsettled(query=query.pk)
     kept = json.loads(earlier.result.body)
+    move(
+        query,
+        State.RELEASED,
+        by=STORED,
+        reason=reason,
+        released_at=timezone.now(),
+        stored_from=earlier,
+        tests=earlier.tests,
+    )
     keep(
         query,
         {**kept, "query": str(query.pk), "charged": budgets.decimal_text(0), "stored_from": str(earlier.pk)},
     )
-    move(query, State.RELEASED, by=STORED, reason=reason, released_at=timezone.now(), stored_from=earlier)
