@@ -148,7 +148,14 @@ def _resolved(statement: Statement, catalogue: Catalogue) -> Resolved:
     level = _own_level(statement, statistic, columns, catalogue)
     strata = _strata(statement, statistic, columns)
     wanted = statistic.tables(
-        Asked(statement=statement, columns=columns, groups=groups, level=level, strata=strata)
+        Asked(
+            statement=statement,
+            columns=columns,
+            groups=groups,
+            level=level,
+            strata=strata,
+            find=catalogue.column,
+        )
     )
     condition = None if level is not None else _condition(statement, columns, catalogue)
     _groupable(statement, groups, [*strata, *(by for one in wanted for by in one.inner)])

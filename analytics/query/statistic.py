@@ -30,6 +30,7 @@ class Asked:
     """A statement with its names found in the codebook. `level` is a code of the first column, if one was named.
 
     strata  partitions that every table gets between its groups and its `inner`
+    find    the column of a name that the codebook itself names, as the event of a time
     """
 
     statement: Statement
@@ -37,6 +38,7 @@ class Asked:
     groups: tuple[Field, ...]
     level: int | None = None
     strata: tuple[By, ...] = ()
+    find: Callable[[Name], Field] = field(repr=False)
 
     def refuse(self, code: str, message: str, column: int | None = None) -> ProgramRejected:
         """The refusal of this statement, at one of its columns or as a whole; to be raised."""
