@@ -1,0 +1,394 @@
+"""Survival figures against lifelines, statsmodels and R, and under noise."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics import render
+from analytics.query.describe import describe
+from analytics.query.plan import DatasetFacts, ProgramRejected, compile
+from analytics.query.schema import parse_codebook
+from analytics.reference import evaluate
+from analytics.statistics import figures
+from tests.analytics.statistics import plans
+from tests.analytics.statistics.plans import CODEBOOK
+from tests.analytics.statistics.test_dp import skeleton
+
+lifelines = pytest.importorskip(
+    "lifelines", reason="lifelines, the oracle of survival curves, is not installed"
+)
+
+
+def codebook(last=24, grid=None, arms=("placebo", "imatinib"), first=1):
+    time = {
+        "name": "months",
+        "type": "integer",
+        "unit": "months",
+        "role": "time",
+        "event": "died",
+        "constraints": {"minimum": first, "maximum": last},
+    }
+    if grid is not None:
+        time["grid"] = list(grid)
+    return parse_codebook(
+        {
+            **CODEBOOK,
+            "capacity": 4096,
+            "fields": [
+                time,
+                {
+                    "name": "died",
+                    "type": "string",
+                    "role": "event",
+                    "occurred": "1",
+                    "categories": [{"value": "0", "label": "alive"}, {"value": "1", "label": "dead"}],
+                },
+                {"name": "arm", "type": "string", "categories": list(arms)},
+                {"name": "site", "type": "string", "categories": ["north", "south", "west"]},
+                {"name": "later", "type": "integer", "constraints": {"minimum": 0, "maximum": 9}},
+            ],
+        }
+    )
+
+
+def lattice(last=24, arms=("placebo", "imatinib"), first=1):
+    """A codebook in which every cell of time up to `last` is one month."""
+    return codebook(last + 2, range(first + 1, last + 2), arms, first)
+
+
+def facts(schema, minimum=1, number=1):
+    return [
+        DatasetFacts(
+            id=f"{number:032x}",
+            version=1,
+            manifest_hash="b" * 64,
+            capacity=4096,
+            schema=schema,
+            policy={"minimum_cohort": minimum},
+        )
+    ]
+
+
+def cohort(rng, n, last=24, arms=2, effect=0.0, scale=14.0):
+    """Months to death or end of observation, with hazards exp(effect * arm)."""
+    arm, site = rng.integers(0, arms, n), rng.integers(0, 3, n)
+    died = np.ceil(rng.exponential(scale * np.exp(-effect * arm) * (1 + 0.2 * site)))
+    ended = rng.integers(2, last + 6, n)
+    months = np.minimum(np.minimum(died, ended), last).astype(int)
+    return pd.DataFrame({"months": months, "died": (died <= months).astype(int), "arm": arm, "site": site})
+
+
+def coded(frame, schema):
+    every = np.ones(len(frame), dtype=bool)
+    first = int(schema.field("months").minimum)
+    later = np.zeros(len(frame), dtype=int)
+    return {
+        "months": (frame["months"].to_numpy() - first, every),
+        **{name: (frame[name].to_numpy(), every) for name in ("died", "arm", "site")},
+        "later": (later, every),
+    }
+
+
+def ask(text, frame, schema, mode="exact", micro=10**6, seed=None, minimum=1):
+    about = facts(schema, minimum)
+    plan = compile(text, about, micro, mode)
+    integers = evaluate(plan, about, [coded(frame, schema)])
+    if seed is not None:
+        integers = plans.noised(np.random.default_rng(seed), plan, integers)
+    return [statement["groups"] for statement in figures(plan, about, integers)]
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return cohort(np.random.default_rng(5), 400, effect=-0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_each_cell_is_one_time_survival_is_kaplan_meiers(seed):
+    frame = cohort(np.random.default_rng(seed), 150)
+    (groups,) = ask("survival(months, 6, 12) by arm", frame, lattice())
+    for arm, group in enumerate(groups):
+        own = frame[frame["arm"] == arm]
+        km = lifelines.KaplanMeierFitter().fit(own["months"], own["died"])
+        for row in group["curve"]:
+            if row["survival"] is not None:
+                assert row["survival"] == pytest.approx(km.predict(row["time"]), abs=1e-9)
+                if row["low"] is not None:
+                    ends = km.confidence_interval_survival_function_
+                    assert [row["low"], row["high"]] == pytest.approx(
+                        ends[ends.index <= row["time"]].iloc[-1].tolist(), abs=1e-6
+                    )
+                assert row["at_risk"] == (own["months"] >= row["start"]).sum()
+        assert [row["survival"] for row in group["at"]] == pytest.approx(
+            km.predict([6, 12]).tolist(), abs=1e-9
+        )
+        assert group["value"] == group["at"][0]["survival"]
+
+
+def test_survival_of_the_waltons_flies_is_that_of_lifelines():
+    waltons = pytest.importorskip("lifelines.datasets").load_waltons()
+    frame = pd.DataFrame(
+        {
+            "months": waltons["T"].astype(int),
+            "died": waltons["E"],
+            "arm": (waltons["group"] == "control").astype(int),
+            "site": 0,
+        }
+    )
+    schema = lattice(80)
+    curve, test, model = ask("km(months, 40) by arm\nlogrank(months, arm)\ncox(months, arm)", frame, schema)
+    for arm, group in enumerate(curve):
+        own = frame[frame["arm"] == arm]
+        km = lifelines.KaplanMeierFitter().fit(own["months"], own["died"])
+        assert group["value"] == pytest.approx(km.predict(40), abs=1e-9)
+        assert group["median"] == km.median_survival_time_
+    oracle = lifelines.statistics.multivariate_logrank_test(frame["months"], frame["arm"], frame["died"])
+    assert test[0]["chi2"] == pytest.approx(oracle.test_statistic, rel=1e-6)
+    cox = lifelines.CoxPHFitter().fit(
+        frame[["months", "died", "arm"]], "months", "died", fit_options={"precision": 1e-12}
+    )
+    assert model[0]["coefficients"][0]["coefficient"] == pytest.approx(cox.params_["arm"], abs=1e-4)
+    assert model[0]["coefficients"][0]["standard_error"] == pytest.approx(
+        cox.standard_errors_["arm"], abs=1e-4
+    )
+
+
+def test_a_median_where_survival_stays_at_one_half_is_the_middle_as_in_r():
+    frame = pd.DataFrame({"months": [1, 2, 3, 4], "died": 1, "arm": 0, "site": 0})
+    (groups,) = ask("median_survival(months)", frame, lattice())
+    assert groups[0]["value"] == 2.5
+
+
+def test_a_median_that_is_not_reached_says_so(frame):
+    alive = frame.assign(died=0)
+    (groups,) = ask("median_survival(months)", alive, lattice())
+    assert groups[0]["value"] is None and "one half" in groups[0]["reason"]
+
+
+@pytest.mark.parametrize("tau", [5, 12, 20])
+def test_restricted_mean_is_the_area_with_rs_standard_error(frame, tau):
+    (groups,) = ask(f"rmst(months, {tau})", frame, lattice())
+    km = lifelines.KaplanMeierFitter().fit(frame["months"], frame["died"])
+    assert groups[0]["value"] == pytest.approx(
+        lifelines.utils.restricted_mean_survival_time(km, t=tau), abs=1e-9
+    )
+    variance = 0.0
+    for time in range(1, tau):
+        n, d = (frame["months"] >= time).sum(), ((frame["months"] == time) & (frame["died"] == 1)).sum()
+        variance += sum(km.predict(float(t)) for t in range(time, tau)) ** 2 * d / (n * (n - d))
+    half = (groups[0]["high"] - groups[0]["low"]) / 2
+    assert half == pytest.approx(1.959963984540054 * math.sqrt(variance), rel=1e-6)
+
+
+def test_cumulative_hazard_is_nelson_and_aalens(frame):
+    (groups,) = ask("nelson_aalen(months, 10)", frame, lattice())
+    oracle = lifelines.NelsonAalenFitter(nelson_aalen_smoothing=False).fit(frame["months"], frame["died"])
+    assert groups[0]["value"] == pytest.approx(oracle.predict(10), abs=1e-9)
+    variance = 0.0
+    for time in range(1, 11):
+        n = (frame["months"] >= time).sum()
+        variance += ((frame["months"] == time) & (frame["died"] == 1)).sum() / n**2
+    factor = math.exp(1.959963984540054 * math.sqrt(variance) / groups[0]["value"])
+    ends = [groups[0]["value"] / factor, groups[0]["value"] * factor]
+    assert [groups[0]["low"], groups[0]["high"]] == pytest.approx(ends, rel=1e-6)
+
+
+def test_incidence_is_what_survival_leaves(frame):
+    survival, incidence = ask("survival(months, 9)\nincidence(months, 9)", frame, lattice())
+    assert incidence[0]["value"] == pytest.approx(1 - survival[0]["value"], abs=1e-9)
+    assert incidence[0]["low"] == pytest.approx(1 - survival[0]["high"], abs=1e-9)
+
+
+def test_wide_cells_are_near_the_curve_of_single_times():
+    frame = cohort(np.random.default_rng(8), 2000, last=120, scale=70.0)
+    (wide,) = ask("survival(months)", frame, codebook(120))
+    km = lifelines.KaplanMeierFitter().fit(frame["months"], frame["died"])
+    for row in wide[0]["curve"]:
+        assert row["survival"] == pytest.approx(km.predict(row["time"]), abs=0.01)
+
+
+@pytest.mark.parametrize("grid", [range(2, 25), (4, 8, 12, 18)])
+@pytest.mark.parametrize("arms", [2, 3])
+def test_logrank_is_the_textbooks_on_the_cells_of_time(grid, arms):
+    statsmodels = pytest.importorskip("statsmodels.duration.survfunc")
+    frame = cohort(np.random.default_rng(arms), 300, arms=arms, effect=-0.3)
+    schema = codebook(30, grid=grid, arms=("a", "b", "c")[:arms])
+    plain, stratified = ask("logrank(months, arm)\nlogrank(months, died, arm, site)", frame, schema)
+    cells = np.searchsorted(np.array(grid), frame["months"], side="right")
+    for groups, strata in ((plain, None), (stratified, frame["site"])):
+        chi2, p = statsmodels.survdiff(cells + 1, frame["died"], frame["arm"], strata=strata)
+        assert groups[0]["chi2"] == pytest.approx(chi2, rel=1e-6)
+        assert groups[0]["p"] == pytest.approx(p, rel=1e-6, abs=1e-12)
+        assert groups[0]["df"] == arms - 1
+        assert sum(arm["expected"] for arm in groups[0]["arms"]) == pytest.approx(frame["died"].sum())
+
+
+@pytest.mark.parametrize("grid", [range(2, 25), (4, 8, 12, 18)])
+def test_cox_is_efrons_on_the_cells_of_time(grid):
+    phreg = pytest.importorskip("statsmodels.duration.hazard_regression").PHReg
+    frame = cohort(np.random.default_rng(4), 500, arms=3, effect=-0.4)
+    schema = codebook(30, grid=grid, arms=("a", "b", "c"))
+    ((group,),) = ask("cox(months, arm, site)", frame, schema)
+    cells = np.searchsorted(np.array(grid), frame["months"], side="right") + 1
+    design = np.column_stack(
+        [(frame[name] == level).to_numpy(float) for name in ("arm", "site") for level in (1, 2)]
+    )
+    oracle = phreg(cells, design, status=frame["died"], ties="efron").fit()
+    rows = group["coefficients"]
+    assert [row["covariate"] for row in rows] == ["arm", "arm", "site", "site"]
+    assert [row["coefficient"] for row in rows] == pytest.approx(oracle.params.tolist(), abs=1e-4)
+    assert [row["standard_error"] for row in rows] == pytest.approx(oracle.bse.tolist(), abs=1e-4)
+    assert [row["p"] for row in rows] == pytest.approx(oracle.pvalues.tolist(), abs=1e-3)
+    assert group["value"] == rows[0]["hazard_ratio"]
+    assert [group["low"], group["high"]] == pytest.approx(np.exp(oracle.conf_int()[0]).tolist(), rel=1e-4)
+
+
+def test_cox_with_more_ties_than_are_weighted_singly_is_efrons():
+    phreg = pytest.importorskip("statsmodels.duration.hazard_regression").PHReg
+    frame = cohort(np.random.default_rng(4), 4000, effect=-0.4)
+    ((group,),) = ask("hr(months, arm)", frame, codebook(grid=(12,)))
+    oracle = phreg(
+        1 + (frame["months"] >= 12), frame[["arm"]].to_numpy(float), status=frame["died"], ties="efron"
+    ).fit()
+    assert group["coefficients"][0]["coefficient"] == pytest.approx(oracle.params[0], abs=1e-4)
+
+
+def test_all_survival_statements_of_arms_read_one_table():
+    about = facts(lattice())
+    plan = compile(
+        "survival(months, 12) by arm; median_survival(months) by arm; rmst(months, 12) by arm;"
+        " nelson_aalen(months, died) by arm; logrank(months, arm); cox(months, arm)",
+        about,
+        10**6,
+        "dp",
+    )
+    assert set(plan.uses) == {(0,)}
+    assert plan.releases[0].sensitivity == 1
+    assert plan.releases[0].micro_epsilon in range(10**6 - 6, 10**6 + 1)
+
+
+def test_a_stratified_test_and_a_model_with_the_stratum_read_one_table():
+    plan = compile("logrank(months, arm, site); cox(months, arm, site)", facts(lattice()), 10**6, "dp")
+    assert set(plan.uses) == {(0,)}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("survival(arm)", "wrong_type"),
+        ("survival(later)", "no_event"),
+        ("survival(later, arm)", "no_occurred"),
+        ("survival(months, later)", "wrong_type"),
+        ("survival(months, 99)", "time_out_of_range"),
+        ("rmst(months, 0)", "time_out_of_range"),
+        ("rmst(months)", "wrong_arguments"),
+        ("logrank(months, died)", "wrong_arguments"),
+        ("logrank(months, later)", "wrong_type"),
+        ("logrank(months, arm, arm)", "duplicate"),
+        ("logrank(months, arm) by arm", "duplicate"),
+        ("cox(months, died)", "wrong_arguments"),
+        ("cox(months, arm, arm)", "duplicate"),
+        ("survival(months) by died", "duplicate"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_code(text, code):
+    with pytest.raises(ProgramRejected) as refused:
+        compile(text, facts(lattice()), 10**6, "exact")
+    assert refused.value.code == code
+
+
+ALL = (
+    "survival(months, 6, 12) by arm\nincidence(months)\nmedian_survival(months) by arm\nrmst(months, 12) by arm\n"
+    "nelson_aalen(months, 9) by arm\nlogrank(months, arm)\nlogrank(months, arm, site)\ncox(months, arm, site)"
+)
+
+
+def test_from_preview_to_the_printed_answer(frame):
+    about = facts(codebook())
+    plan = compile(ALL, about, 4 * 10**6, "dp")
+    told = describe(plan, about)
+    assert told["statements"][0]["expected_error"]["half_width"] > 0
+    integers = plans.noised(np.random.default_rng(1), plan, evaluate(plan, about, [coded(frame, codebook())]))
+    answer = {"mode": "dp", "statements": figures(plan, about, integers)}
+    printed = render.answer(answer)
+    assert "at risk" in printed and "hazard ratio" in printed and "chi2" in printed
+    json.dumps(answer, allow_nan=False)
+
+
+def test_expected_error_of_survival_is_what_noise_does_in_the_middle():
+    schema, n = codebook(), 600
+    about = facts(schema)
+    plan = compile("survival(months, 12)", about, 10**6, "dp")
+    told = describe(plan, about)["statements"][0]["expected_error"]
+    leaving = 0.9 * told["n"] / 12
+    cells = [[leaving / 2, leaving / 2]] * 11 + [[0.1 * told["n"]] * 2]
+    release = plan.releases[0]
+    rng = np.random.default_rng(3)
+    seen = []
+    for _ in range(300):
+        rows = plans.noised(rng, plan, [[round(x) for cell in cells for x in cell]])
+        seen.append(figures(plan, about, rows)[0]["groups"][0]["value"])
+    assert len(rows[0]) == release.cells and n
+    assert told["half_width"] == pytest.approx(1.96 * np.std(seen), rel=0.35)
+
+
+kinds = st.sampled_from(
+    [
+        st.integers(-3, 6),
+        st.integers(-50, 200),
+        st.integers(-(2**63), 2**63 - 1),
+        st.just(0),
+        st.integers(0, 900),
+    ]
+)
+
+
+@pytest.mark.parametrize("mode", ["dp", "exact"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_integers_give_figures_or_reasons_under_the_same_keys(mode, data):
+    about = facts(codebook(grid=(6, 12)), data.draw(st.sampled_from([1, 11])))
+    plan = compile(ALL, about, 4 * 10**6, mode)
+    tables, nothing = [], []
+    for release in plan.releases:
+        width = release.values_per_cell(mode)
+        values = data.draw(
+            st.lists(data.draw(kinds), min_size=release.cells * width, max_size=release.cells * width)
+        )
+        if mode == "exact":
+            ok = data.draw(st.sampled_from([1, 1, 0]))
+            values = [ok if k % width == 0 else x for k, x in enumerate(values)]
+        tables.append(values)
+        nothing.append([0] * len(values))
+    found, blank = figures(plan, about, tables), figures(plan, about, nothing)
+    json.dumps(found, allow_nan=False)
+    for statement, other in zip(found, blank, strict=True):
+        assert skeleton(statement) == skeleton(other)
+        for group in statement["groups"]:
+            if group["value"] is None:
+                assert group["reason"] and group["low"] is group["high"] is None
+            elif group["low"] is not None:
+                assert group["low"] <= group["value"] <= group["high"]
+            for row in group.get("curve", ()):
+                s = row.get("survival", row.get("incidence"))
+                assert s is None or 0 <= s <= 1
+
+
+def test_small_cells_of_exact_mode_withhold_the_curve(frame):
+    (groups,) = ask("survival(months) by arm", frame, lattice(), minimum=11)
+    assert groups[0]["suppressed"] and groups[0]["curve"][0]["survival"] is None
+
+
+def test_noised_survival_descends_and_ends_where_too_few_are_at_risk():
+    frame = cohort(np.random.default_rng(2), 200, scale=8.0)
+    for seed in range(20):
+        (groups,) = ask("survival(months)", frame, codebook(), "dp", 10**6, seed, 11)
+        s = [row["survival"] for row in groups[0]["curve"] if row["survival"] is not None]
+        assert s == sorted(s, reverse=True)
+        assert all(row["at_risk"] >= 11 for row in groups[0]["curve"] if row["at_risk"] is not None)
+        assert len(s) < 12 or groups[0]["curve"][-1]["at_risk"] >= 11
