@@ -25,7 +25,7 @@ from analytics.query.columns import Field
 from analytics.query.errors import ProgramRejected
 from analytics.query.model import Plan, Release
 from analytics.query.planned import Study
-from analytics.query.resolve import DatasetFacts
+from analytics.query.resolve import Catalogue, DatasetFacts
 from analytics.query.schema import Schema
 from analytics.reference import Table, evaluate
 from analytics.statistics import figures, noise
@@ -42,7 +42,7 @@ Exact: TypeAlias = Fraction | int | None  # of a field: a number's value, a leve
 
 def rows(facts: DatasetFacts) -> int:
     """How many patients a twin has: as many as facts say, else 1,000; never more than capacity or 5,000."""
-    study = Study.of([facts])
+    study = Study.of(Catalogue([facts]))
     return min(study.n if study.told else ROWS, facts.capacity, MOST_ROWS)
 
 
@@ -219,7 +219,7 @@ def _drawn(field: Field, u: float, missing: float) -> Raw:
 
 def _registered(facts: DatasetFacts, n: int) -> dict[str, list[Raw]]:
     """Columns of which facts say how many patients each level has: so many of each, in an order of its own."""
-    shares = Study.of([facts]).shares
+    shares = Study.of(Catalogue([facts])).shares
     found: dict[str, list[Raw]] = {}
     for field in facts.schema.fields:
         if field.name not in shares or field.derive or field.cut or field.source in found:

@@ -35,10 +35,8 @@ def describe(
             every number is an int, a finite float or None.
     Raises  ProgramRejected, "assumptions", if those cannot be used.
     """
-    by_id = {fact.id: fact for fact in facts}
-    ordered = [by_id[dataset.id] for dataset in plan.datasets]
     catalogue = catalogue_of(plan, facts)
-    study = Study.of(ordered)
+    study = Study.of(catalogue)
     told = supposed(assumptions, len(plan.statements))
     if sum(one.width is not None for one in told.values()) > MOST_SEARCHED:
         raise ProgramRejected(
@@ -56,8 +54,7 @@ def describe(
         "columns": [column.name for column in plan.columns],
         "released": sum(release.cells * release.values_per_cell(plan.mode) for release in plan.releases),
         "statements": [
-            {"label": label}
-            | _statement(plan, number, ordered, catalogue, study, told.get(number + 1, Supposed()))
+            {"label": label} | _statement(plan, number, catalogue, study, told.get(number + 1, Supposed()))
             for number, label in enumerate(labels(plan))
         ],
         "tables": [_table(plan, place) for place in range(len(plan.releases))],
@@ -80,7 +77,6 @@ def labels(plan: Plan) -> list[str | None]:
 def _statement(
     plan: Plan,
     number: int,
-    datasets: Sequence[DatasetFacts],
     catalogue: Catalogue,
     study: Study,
     told: Supposed,
@@ -98,7 +94,7 @@ def _statement(
         statement=asked,
         statistic=statistic,
         columns=columns,
-        fields=catalogue.fields(),
+        fields=catalogue.fields,
         releases=releases,
         study=study,
         minimum=plan.minimum_cohort,
@@ -120,7 +116,7 @@ def _statement(
         },
         "expected_error": _error(asking),
         "precision": precision(asking)
-        | {"cheapest": cheapest(asking, "\n".join((*plan.align, text)), datasets)},
+        | {"cheapest": cheapest(asking, "\n".join((*plan.align, text)), catalogue.datasets)},
         "warnings": catalogue.warnings(asked.unstratified, releases),
     }
 

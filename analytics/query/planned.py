@@ -20,9 +20,9 @@ from typing import Any
 
 from analytics.query.columns import Field
 from analytics.query.levels import matching
-from analytics.query.model import By, Cohort
+from analytics.query.model import DATASET, By, Cohort
 from analytics.query.problems import exact
-from analytics.query.resolve import DatasetFacts
+from analytics.query.resolve import Catalogue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,9 @@ class Study:
     sds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, datasets: Sequence[DatasetFacts]) -> Study:
-        """Of datasets whose columns agree; a column counts where every dataset tells of it."""
+    def of(cls, catalogue: Catalogue) -> Study:
+        """Of the datasets of a question; a column counts where every dataset tells of it."""
+        datasets, pool = catalogue.datasets, catalogue.pool
         said = [_whole(dataset.schema.facts.get("n")) for dataset in datasets]
         known = [n for n in said if n]
         if len(known) < len(datasets):
@@ -51,17 +52,20 @@ class Study:
         else:
             told = True
         n = sum(known)
-        shares, sds = {}, {}
-        for column in datasets[0].schema.fields:
-            parts = [_parts(dataset.schema.facts, column) for dataset in datasets]
+        shares, sds = {DATASET: [size / n for size in known]}, {}
+        for name, column in catalogue.fields.items():
+            if name == DATASET:
+                continue
+            told_of = [(d.schema.facts, pool.own(place, name)) for place, d in enumerate(datasets)]
+            parts = [_parts(facts, own) for facts, own in told_of]
             if all(parts):
-                shares[column.name] = [
-                    sum(size * part[code] for size, part in zip(known, parts, strict=True)) / n
-                    for code in range(column.codes)
-                ]
-            spread = [_sd(dataset.schema.facts, column) for dataset in datasets]
+                shares[name] = [0.0] * column.codes
+                for place, (size, part) in enumerate(zip(known, parts, strict=True)):
+                    for code, share in zip(pool.codes(place, name), part, strict=True):
+                        shares[name][code] += size * share / n
+            spread = [_sd(facts, own) for facts, own in told_of]
             if all(spread):
-                sds[column.name] = max(sd for sd in spread if sd)
+                sds[name] = max(sd for sd in spread if sd)
         return cls(n=n, told=told, shares=shares, sds=sds)
 
     def part(self, cohort: Cohort) -> float | None:

@@ -43,15 +43,24 @@ class Pool:
             self._pooled[name] = self._one(name, at)
         return self._pooled[name]
 
+    def own(self, place: int, name: str) -> Field:
+        """The column as the dataset at this place has it."""
+        return self._columns[place][name].own
+
+    def codes(self, place: int, name: str) -> tuple[int, ...]:
+        """The code of each own level of the dataset at this place; nothing for a number."""
+        seen = self._columns[place][name]
+        there = {level.label: code for code, level in enumerate(self.column(name).levels)}
+        if self.column(name).levels == seen.field.levels:
+            return seen.codes or tuple(range(len(seen.own.levels)))
+        return tuple(there[label] for label in seen.labels)
+
     def sources(self, place: int, names: Collection[str]) -> tuple[PlanSource, ...]:
         """Where the dataset at this place has columns under another name, or with other codes."""
         found = []
         for name in names:
             seen, pooled = self._columns[place][name], self.column(name)
-            codes = seen.codes
-            if pooled.levels != seen.field.levels:
-                there = {level.label: code for code, level in enumerate(pooled.levels)}
-                codes = tuple(there[label] for label in seen.labels)
+            codes = self.codes(place, name)
             if codes == tuple(range(len(pooled.levels))):
                 codes = ()
             if codes or seen.own.name != name:

@@ -274,7 +274,9 @@ def _suppressed(asking: Asking, groups: Sequence[float], n: int | None) -> list[
         size = planned if n is None else n
         if size < asking.minimum:
             names = {
-                by.column: " or ".join(asking.fields[by.column].levels[code].label for code in group)
+                asking.fields[by.column].name: " or ".join(
+                    asking.fields[by.column].levels[code].label for code in group
+                )
                 for by, group in zip(asking.by, codes, strict=True)
             }
             found.append({"by": names, "n": int(size)})

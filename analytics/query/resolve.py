@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from analytics.query.align import columns_seen, titles
@@ -43,6 +44,7 @@ class Catalogue:
     """
 
     def __init__(self, datasets: Sequence[DatasetFacts], align: Sequence[Align] = ()) -> None:
+        self.datasets = datasets
         called = titles(datasets)
         self._columns, self.align = columns_seen(datasets, align)
         self.pool = Pool(called, self._columns)
@@ -66,12 +68,14 @@ class Catalogue:
         """Every column of the question, in the order of the first dataset's codebook."""
         return list(dict.fromkeys(name for columns in self._columns for name in columns))
 
-    def fields(self) -> dict[str, Field]:
+    @cached_property
+    def fields(self) -> Mapping[str, Field]:
         """Every column that can be pooled, by name, and the dataset as DATASET."""
         found = {DATASET: self.dataset}
         for name in self._columns[0]:
-            with suppress(ProgramRejected):
-                found[name] = self.pool.column(name)
+            if all(name in columns for columns in self._columns):
+                with suppress(ProgramRejected):
+                    found[name] = self.pool.column(name)
         return found
 
     def warnings(self, unstratified: bool, releases: Sequence[Release]) -> list[str]:

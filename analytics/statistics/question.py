@@ -114,7 +114,7 @@ class Question:
 def questions(plan: Plan, facts: Sequence[DatasetFacts]) -> list[Question]:
     """One question per statement of the plan, in order."""
     catalogue = catalogue_of(plan, facts)
-    fields = catalogue.fields()
+    fields = catalogue.fields
     return [_question(plan, number, fields, catalogue, label) for number, label in enumerate(labels(plan))]
 
 

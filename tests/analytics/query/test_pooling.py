@@ -12,6 +12,8 @@ from analytics.query.errors import CodebookRejected, PolicyRefused
 from analytics.query.language import parse, to_json
 from analytics.query.model import DATASET, By, PlanSource, canonical
 from analytics.query.plan import ProgramRejected, compile, describe
+from analytics.query.planned import Study
+from analytics.query.resolve import Catalogue, catalogue_of
 from analytics.query.statistic import Statistic, Wanted
 from tests.analytics.query.studies import CODEBOOK, a_codebook, some_facts, with_field
 
@@ -400,3 +402,50 @@ def test_the_largest_minimum_cohort_of_pooled_datasets_wins():
 
 def test_a_dataset_is_pooled_with_itself_never():
     assert refusal("count()", first(), replace(first(), version=2)).code == "duplicate"
+
+
+# -- the preview -----------------------------------------------------------------------------------------------------
+
+
+def test_planned_groups_are_sums_of_what_each_dataset_says_in_its_own_words():
+    here = first(facts={"n": 300, "registered": {"smoker": {"no": 100, "yes": 200}}})
+    there = a_codebook(title="Other study", facts={"n": 100, "registered": {"gender": {"J": 90, "N": 10}}})
+    there["fields"][5] |= {"name": "gender", "categories": ["J", "N"]}
+    facts = [here, some_facts(there, THERE)]
+    align = 'align "Other study" (gender = smoker (J = yes, N = no))\n'
+    study = Study.of(Catalogue(facts, parse(align + "count()").align))
+    assert study.n == 400
+    assert study.shares == {DATASET: [0.75, 0.25], "smoker": pytest.approx([110 / 400, 290 / 400])}
+    plan = plan_of(align + "mean(bmi) by dataset, smoker", *facts)
+    (said,) = describe(plan, facts, assumptions={"all": {"sd": 5, "n": 5, "width": 1}})["statements"]
+    names = [group["by"] for group in said["precision"]["suppressed"]]
+    assert names[0] == {"dataset": "First study", "smoker": "no"} and len(names) == 4
+    assert said["precision"]["cheapest"]["half_width"] == 1
+
+
+def test_levels_that_one_dataset_lacks_are_planned_there_as_nobody():
+    here = first(facts={"n": 300, "registered": {"smoker": {"no": 100, "yes": 200}}})
+    there = with_field("smoker", categories=["no", "yes", "former"])
+    there["facts"] = {"n": 100, "registered": {"smoker": {"no": 50, "yes": 30, "former": 20}}}
+    facts = [here, some_facts(there, THERE)]
+    plan = plan_of(f"align {THERE} (smoker = smoker)\nmean(bmi) by smoker", *facts)
+    (said,) = describe(plan, facts)["statements"]
+    assert Study.of(catalogue_of(plan, facts)).shares["smoker"] == pytest.approx([0.375, 0.575, 0.05])
+    assert said["groups"] == 3 and said["precision"]["n"] == 150
+
+
+def test_a_preview_of_very_wide_codebooks_that_differ_is_quick():
+    fields = [
+        {"name": f"c{k}", "type": "integer", "constraints": {"minimum": 0, "maximum": 9}} for k in range(400)
+    ]
+    there = [{**field, "name": f"d{k}"} for k, field in enumerate(fields[1:])]
+    facts = [
+        some_facts(a_codebook(fields=fields), HERE),
+        some_facts(a_codebook(fields=[fields[0], *there]), THERE),
+    ]
+    plan = plan_of("\n".join(f"mean(c0) where c0 < {k % 9 + 1}" for k in range(100)), *facts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "analytics.query.pool.nearest", lambda *_: pytest.fail("a suggestion that nobody asked for")
+        )
+        assert len(describe(plan, facts)["statements"]) == 100

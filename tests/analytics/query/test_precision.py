@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.query import cost
+from analytics.query.model import DATASET
 from analytics.query.plan import ProgramRejected, compile, describe
 from analytics.query.planned import Study
 from analytics.query.precision import not_useful
+from analytics.query.resolve import Catalogue
 from analytics.statistics import noise
 from tests.analytics.query.studies import a_codebook, some_facts
 
@@ -125,8 +127,8 @@ class TestFacts:
         other = some_facts(
             a_codebook(facts={"n": 254, "registered": {"smoker": {"yes": 254, "no": 0}}}), id="cd" * 16
         )
-        study = Study.of([STUDY, other])
-        assert study.n == 1000 and study.told and set(study.shares) == {"smoker"} and not study.sds
+        study = Study.of(Catalogue([STUDY, other]))
+        assert study.n == 1000 and study.told and set(study.shares) == {DATASET, "smoker"} and not study.sds
         assert study.shares["smoker"] == pytest.approx([0.37, 0.63])
 
     @pytest.mark.parametrize(
