@@ -181,3 +181,72 @@ def test_preview_and_answer_name_the_same_groups():
     assert described["rounds"] == cost.estimate(plan).rounds
     assert described["align"] == list(plan.align)
     assert integers(plan, np.zeros(described["released"], dtype=np.uint64))
+
+
+def trial(number, **rows):
+    """A trial of two arms: how many died and lived in each."""
+    book = {
+        "primaryKey": "p",
+        "title": f"Trial {number}",
+        "capacity": 1024,
+        "policy": POLICY,
+        "fields": [
+            {
+                "name": "death",
+                "type": "string",
+                "categories": ["yes", "no"],
+                "role": "event",
+                "occurred": "yes",
+            },
+            {"name": "arm", "type": "string", "categories": ["placebo", "drug"]},
+        ],
+    }
+    codes = [
+        (death, arm)
+        for (arm, counts) in enumerate(rows.values())
+        for death in (0, 1)
+        for _ in range(counts[death])
+    ]
+    everybody = np.ones(len(codes), dtype=bool)
+    columns = np.array(codes)
+    return study(book, number), {"death": (columns[:, 0], everybody), "arm": (columns[:, 1], everybody)}
+
+
+# The counts of Charig et al., BMJ 292 (1986), as two trials: the drug does better in each, and worse in the sum.
+TRIALS = [trial(1, placebo=(36, 234), drug=(6, 81)), trial(2, placebo=(25, 55), drug=(71, 192))]
+
+
+@pytest.mark.parametrize(("mode", "epsilon"), [("exact", 1), ("dp", 20)])
+def test_an_effect_is_taken_within_each_trial_and_turns_around_without_strata(mode, epsilon):
+    facts, tables = zip(*TRIALS, strict=True)
+    program = """risk_difference(death, arm, yes)
+        risk_difference(death, arm, yes) unstratified
+        risk_difference(death, arm, yes) by dataset
+        odds_ratio(death, arm, yes)"""
+    plan = compile(program, facts, epsilon * 10**6, mode)
+    stratified, crude, each, odds = figures(plan, facts, evaluate(plan, facts, tables))
+    assert [s["warnings"] for s in (stratified, crude, each, odds)] == [
+        [],
+        ["pooled without strata: an effect can change its sign"],
+        [],
+        [],
+    ]
+    risks = [(71 / 263 - 25 / 80), (6 / 87 - 36 / 270)]
+    assert [g["by"]["dataset"] for g in each["groups"]] == ["Trial 1", "Trial 2"]
+    assert [g["value"] for g in each["groups"]] == pytest.approx(risks[::-1], abs=1e-9)
+    (pooled,), (sum_of_both,) = stratified["groups"], crude["groups"]
+    assert sum_of_both["value"] == pytest.approx(77 / 350 - 61 / 350, abs=1e-9)
+    assert pooled["value"] < 0 < sum_of_both["value"]
+    assert [one["stratum"] for one in pooled["strata"]] == [{"dataset": "Trial 1"}, {"dataset": "Trial 2"}]
+    # Mantel and Haenszel's, by hand: sums of a d / n and b c / n over the trials.
+    parts = [(6 * 234 / 357, 81 * 36 / 357), (71 * 55 / 343, 192 * 25 / 343)]
+    assert odds["groups"][0]["value"] == pytest.approx(sum(p for p, _ in parts) / sum(q for _, q in parts))
+
+
+def test_an_effect_over_two_trials_is_the_same_on_shares():
+    facts, tables = zip(*TRIALS, strict=True)
+    world = World(36)
+    plan = compile("risk_ratio(death, arm, yes)", facts, 1, "exact")
+    assert plan.releases[0].parted
+    assert shares.outcome(world, plan, tables) == evaluate(plan, facts, tables)
+    shares.check_cost(world, plan)
