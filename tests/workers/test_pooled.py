@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analytics.query.schema import parse_codebook
 from tests.workers.test_party import Four, ended
 from tests.workers.test_versions import served
 from tests.workers.world import QUERY, ROWS, World, codebook
@@ -165,3 +166,35 @@ def test_two_versions_of_one_table_are_never_pooled(tmp_path):
             examine(world.envelope(order), query=QUERY, attempt=1, **how)
         assert refused.value.code == "superseded"
         assert party.ledger.head()[0] == 0
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Both hospitals, where no cell below eleven patients is shown."""
+    world = World(tmp_path)
+    world.give(world.prepare(codebook(title="First study")))
+    book = second(minimum_cohort=11)
+    world.give(world.prepare(book, world.planes(parse_codebook(book).plane_names, 320, FEWER)))
+    return Four(world)
+
+
+@pytest.mark.parametrize("pooled_first", [True, False])
+def test_exact_answers_that_lie_too_near_are_seen_in_each_hospitals_own_words(guarded, pooled_first):
+    world = guarded.world
+    (one,) = (d for d in world.datasets.values() if d.codebook["title"] == "Second study")
+    years = rows(world, one, ["years"], FEWER)[0] + 18
+    low, high = next(
+        (low, high)
+        for low in np.unique(years)
+        for high in np.unique(years)
+        if 0 < ((years >= low) & (years < high)).sum() < 11 and (years >= high).sum() >= 11
+    )
+    alone = (f"count() where years >= {low}", {"datasets": [one.id]})
+    together = (f"{ALIGN}count() where age >= {high} by dataset", {})
+    first, then = (together, alone) if pooled_first else (alone, together)
+    _, _, answers = asked(guarded, first[0], mode="exact", **first[1])
+    assert 2 not in answers[0][0]
+    guarded.world.networks.clear()
+    _, outcomes, answers = asked(guarded, then[0], mode="exact", number=2, **then[1])
+    assert set(outcomes.values()) == {"answered"}
+    assert set(answers[0][0][::2]) == {2}
