@@ -136,9 +136,7 @@ class Pool:
             for key in wrong
         )
         own = self._columns[places[1]][name].own.name
-        remedy = (
-            "ask each dataset alone: its provider may sign a version in the same unit, bounds and resolution"
-        )
+        remedy = "ask each dataset alone: its provider may sign a version with the same unit, bounds, steps and grid"
         if categories and set(wrong) <= {"type", "levels"}:
             remedy = f"say which levels are one with align {Name(there)} ({Name(own)} = {Name(name)} (own = other))"
         return ProgramRejected("datasets_differ", f"{name} cannot be pooled: {shown}: {remedy}", at=at)
