@@ -122,6 +122,7 @@ STATISTICS = (
         name="histogram",
         words="histogram",
         aliases=("hist", "distribution", "frequencies"),
+        level="may",
         values=(0, MOST_EDGES),
         tables=_counts,
         family=histogram,

@@ -68,6 +68,15 @@ def test_the_levels_of_a_category_are_pandas_value_counts_in_each_group(table):
         )
 
 
+def test_a_level_and_edges_may_follow_the_column(table):
+    one, other = ask('histogram(x, "North West", 50)\nhistogram(x, 50) where region == "North West"', table)
+    assert one == other
+    assert (
+        sum(b["n"] for b in one["groups"][0]["bins"])
+        == (table["x"][1] & table["region"][1] & (table["region"][0] == 1)).sum()
+    )
+
+
 def test_all_bins_are_one_table_of_sensitivity_one():
     plan = compile("histogram(x)\nmedian(x)\nquantile(x, 0.1)\nboxplot(x)", [facts()], 10**6, "dp")
     (release,) = plan.releases
@@ -109,7 +118,8 @@ def test_intervals_of_bins_and_total_hold_the_true_counts():
         ("histogram(x, 40.05)", "bad_edges", "write 40.1"),
         ("histogram(arm, 1)", "wrong_type", "ask without them"),
         ("histogram(x) by y", "by_number", "makes no groups"),
-        ("histogram(x, y)", "wrong_arguments", "one column, and numbers may follow"),
+        ("histogram(x, y)", "unknown_level", "y is a column"),
+        ("histogram()", "wrong_arguments", "one column, and numbers may follow"),
     ],
 )
 def test_edges_that_cannot_be_are_refused_with_what_to_write(program, code, word):
