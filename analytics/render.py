@@ -50,16 +50,30 @@ def _statement(statement: dict[str, Any], noised: bool) -> Iterable[str]:
 
 
 def _table(group: dict[str, Any]) -> Iterable[str]:
-    table = group["table"]
+    yield from _lined(group["table"], group["table"]["counts"], group.get("margins"))
+    for layer in group.get("layers", []):
+        yield f"    {layer['level']}"
+        yield from _lined(group["table"], layer["counts"], layer["margins"])
+    if group.get("chi2") is not None:
+        yield f"    chi-square {number(group['chi2'])}, df {group['df']}, p {number(group['p'])}"
+
+
+def _lined(
+    table: dict[str, Any], counts: Sequence[Sequence[Any]], margins: dict[str, Any] | None
+) -> Iterable[str]:
+    """Counts under their labels, with the sums of rows and columns where they are known."""
     lines = [["", *table["columns"]]]
-    lines += [
-        [label, *map(number, counts)] for label, counts in zip(table["rows"], table["counts"], strict=True)
-    ]
+    lines += [[label, *map(number, row)] for label, row in zip(table["rows"], counts, strict=True)]
+    if margins is not None:
+        head, *rest = lines
+        lines = [
+            [*head, "all"],
+            *([*line, number(x)] for line, x in zip(rest, margins["row_sums"], strict=True)),
+        ]
+        lines.append(["all", *map(number, margins["column_sums"]), number(margins["all"])])
     widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
         yield "    " + _row([str(cell) for cell in line], widths)
-    if group.get("chi2") is not None:
-        yield f"    chi-square {number(group['chi2'])}, df {group['df']}, p {number(group['p'])}"
 
 
 def number(value: Any) -> str:

@@ -253,7 +253,10 @@ def _strata(question: Question, measure: Measure, compared: Compared | None) -> 
                 figure = _alone(measure, released, compared.t, bits, compared.draws)
         out.append(
             {
-                "stratum": {by.column: name for by, name in zip(question.strata, names, strict=True)},
+                "stratum": {
+                    question.fields[by.column].name: name
+                    for by, name in zip(question.strata, names, strict=True)
+                },
                 "value": said(figure.value),
                 "low": said(figure.low),
                 "high": said(figure.high),
