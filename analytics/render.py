@@ -72,10 +72,13 @@ def _resolutions(statement: dict[str, Any]) -> Iterable[str]:
 
 def _extras(group: dict[str, Any]) -> Iterable[str]:
     """What goes with a figure beyond what every figure has, unless there is nothing in it."""
-    extras = {key: value for key, value in group.items() if key not in GROUP}
+    extras = {key: value for key, value in group.items() if key not in (*GROUP, "margins", "layers")}
     for value in extras.values():
         if isinstance(value, dict) and {"rows", "columns", "counts"} <= value.keys():
-            yield from _crossed(value)
+            yield from _crossed(value, value["counts"], group.get("margins"))
+            for layer in group.get("layers") or []:
+                yield f"    {layer['level']}"
+                yield from _crossed(value, layer["counts"], layer["margins"])
         elif _is_table(value) and any(_is_number(x) for row in value for x in row.values()):
             yield from _listed(value)
     single = {key: value for key, value in extras.items() if not isinstance(value, (dict, list))}
@@ -83,16 +86,18 @@ def _extras(group: dict[str, Any]) -> Iterable[str]:
         yield "    " + ", ".join(f"{key.replace('_', ' ')} {_cell(value)}" for key, value in single.items())
 
 
-def _crossed(table: dict[str, Any]) -> Iterable[str]:
-    yield from _aligned(
-        [
-            ["", *map(str, table["columns"])],
-            *(
-                [str(label), *map(number, row)]
-                for label, row in zip(table["rows"], table["counts"], strict=True)
-            ),
-        ]
-    )
+def _crossed(
+    table: dict[str, Any], counts: Sequence[Sequence[Any]], margins: dict[str, Any] | None
+) -> Iterable[str]:
+    """Counts under their labels, with the sums of rows and columns where they are known."""
+    lines = [["", *map(str, table["columns"])]]
+    lines += [[str(label), *map(number, row)] for label, row in zip(table["rows"], counts, strict=True)]
+    if margins is not None:
+        head, *rest = lines
+        sums = zip(rest, margins["row_sums"], strict=True)
+        lines = [[*head, "all"], *([*line, number(total)] for line, total in sums)]
+        lines.append(["all", *map(number, margins["column_sums"]), number(margins["all"])])
+    yield from _aligned(lines)
 
 
 def _listed(rows: Sequence[dict[str, Any]]) -> Iterable[str]:

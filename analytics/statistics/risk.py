@@ -254,7 +254,8 @@ def _strata(question: Question, measure: Measure, compared: Compared | None) -> 
         out.append(
             {
                 "stratum": {
-                    by.column or "dataset": name for by, name in zip(question.strata, names, strict=True)
+                    question.fields[by.column].name: name
+                    for by, name in zip(question.strata, names, strict=True)
                 },
                 "value": said(figure.value),
                 "low": said(figure.low),

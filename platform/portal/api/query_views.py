@@ -69,9 +69,9 @@ class Preview(APIView):
     def post(self, request: Any) -> Response:
         asked = _asked(request, serializers.PreviewRequestSerializer)
         assumptions = asked.pop("assumptions")
-        return Response(self._shown(prepare(**asked), assumptions))
+        return Response(self._shown(request, prepare(**asked), assumptions))
 
-    def _shown(self, prepared: Prepared, assumptions: Any) -> dict[str, Any]:
+    def _shown(self, request: Any, prepared: Prepared, assumptions: Any) -> dict[str, Any]:
         plan = prepared.plan
         stored = release.stored_answer(Query(plan_hash=plan.hash)) is not None
         if not stored:
@@ -84,7 +84,7 @@ class Preview(APIView):
             "plan": prepared.described(assumptions),
             "plan_hash": plan.hash,
             "stored": stored,
-            "tests_so_far": tests_so_far(self.request.user, prepared.datasets),
+            "tests_so_far": tests_so_far(request.user, prepared.datasets),
             "missing": (missing := lost.current()),
             "security": ACTIVE if missing is None else PASSIVE,
         }

@@ -4,10 +4,12 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.datasets import china_smoking
 from statsmodels.stats.contingency_tables import StratifiedTable, Table2x2
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -19,6 +21,7 @@ from tests.analytics.statistics import trials
 from tests.analytics.statistics.test_coverage import assert_rate
 from tests.analytics.statistics.test_dp import skeleton
 from tests.analytics.statistics.trials import Asking, ask
+from tests.providers.gist import FOLDER as GIST
 
 MEASURES = {
     "risk_difference": ("diff", "newcomb"),
@@ -103,6 +106,46 @@ def test_mantel_haenszel_is_statsmodels(table):
     assert (told["chi2"], told["df"], told["p"]) == near((equal.statistic, 5, equal.pvalue))
     assert (group["tarone"]["chi2"], group["tarone"]["p"]) == near((tarone.statistic, tarone.pvalue))
     assert only(ask("odds_ratio(death, arm, site, smoker)", table))["value"] == group["value"]
+
+
+def test_smoking_and_lung_cancer_in_eight_cities_of_china():
+    # Liu, Cancer Epidemiol. Biomarkers Prev. 1 (1992), as statsmodels ships it; cities by place here.
+    data = china_smoking.load_pandas().data
+    frame = data[
+        ["smoking_yes_cancer_yes", "smoking_yes_cancer_no", "smoking_no_cancer_yes", "smoking_no_cancer_no"]
+    ]
+    tables = frame.to_numpy().reshape(-1, 2, 2)
+    oracle = StratifiedTable(list(tables.astype(float)))
+    # Arm x death: the exposed are the second arm, the dead the event, which is released first.
+    program = Asking("mh(death, arm, city)")
+    integers = [x for (yes, no) in tables for pair in (no, yes) for n in pair for x in (1, int(n))]
+    group = only(program.said([integers])[0]["groups"])
+    assert group["value"] == near(oracle.oddsratio_pooled) == pytest.approx(2.174, abs=5e-4)
+    assert (group["low"], group["high"]) == near(oracle.oddsratio_pooled_confint())
+    assert (group["low"], group["high"]) == pytest.approx((1.984, 2.383), abs=5e-4)
+    assert group["heterogeneity"]["chi2"] == pytest.approx(5.200, abs=5e-4)
+    assert group["heterogeneity"]["p"] == pytest.approx(0.636, abs=5e-4)
+
+
+@pytest.mark.background
+@pytest.mark.skipif(
+    not GIST.is_dir(), reason="the background folder with the GIST files is not beside the project"
+)
+def test_deaths_by_arm_within_performance_status_of_a_real_trial_are_those_of_statsmodels():
+    rows = pd.read_csv(GIST / "syn_a_ident.csv", usecols=["DTH_C", "TRTN", "PERFST_C"])
+    rows = rows[rows["TRTN"].isin([1, 2]) & rows["PERFST_C"].isin([1, 2, 3])]
+    table = trials.table(
+        np.random.default_rng(0),
+        len(rows),
+        arm=rows["TRTN"].to_numpy(dtype=int) - 1,
+        death=(rows["DTH_C"] == 1).to_numpy(dtype=int),
+        site=rows["PERFST_C"].to_numpy(dtype=int) - 1,
+    )
+    assert len(rows) > 500
+    group = only(ask("mh(death, arm, site)", table))
+    oracle = StratifiedTable([t.astype(float) for t in stratified(table, "site") if t.sum(1).all()])
+    assert group["value"] == near(oracle.oddsratio_pooled)
+    assert group["p"] == near(oracle.test_null_odds(correction=False).pvalue)
 
 
 def test_a_pooled_risk_ratio_is_statsmodels_and_its_variance_that_of_many_trials():
@@ -312,8 +355,8 @@ EFFECTS = [
 
 @pytest.mark.parametrize(("text", "risks", "sizes", "truth"), EFFECTS)
 def test_intervals_hold_the_truth_with_noise(text, risks, sizes, truth):
-    held, shown, _ = runs(text, risks, sizes, truth, 60)
-    assert shown >= 55
+    held, shown, _ = runs(text, risks, sizes, truth, 40)
+    assert shown >= 36
     assert_rate(held, shown, low=0.92, high=0.995)
 
 
@@ -331,8 +374,8 @@ def test_intervals_hold_the_truth_with_noise_in_two_thousand_runs(text, risks, s
     [("rd(death, arm)", [(0.3, 0.3)], [60]), ("mh(death, arm, site)", [(0.1, 0.1), (0.4, 0.4), (0.6, 0.6)], [60] * 3)],
 )  # fmt: skip
 def test_a_test_of_no_effect_rejects_as_rarely_as_it_says(text, risks, sizes):
-    _, _, rejected = runs(text, risks, sizes, 0.0, 120, micro=500_000)
-    assert rejected <= stats.binom.ppf(1 - 1e-6, 120, 0.06)
+    _, _, rejected = runs(text, risks, sizes, 0.0, 60, micro=500_000)
+    assert rejected <= stats.binom.ppf(1 - 1e-6, 60, 0.06)
 
 
 def test_a_strong_effect_is_found_under_noise():
@@ -346,10 +389,10 @@ def test_a_preview_says_the_noise_of_an_effect_as_it_will_be():
     said = [one["expected_error"] for one in describe(asking.plan, asking.facts)["statements"]]
     n = said[0]["n"]
     table = zeroed(n // 4, n // 4, n // 4, n // 4) | {"site": (np.full(n, 2), np.ones(n, dtype=bool))}
-    drawn = [[s["groups"][0]["value"] for s in asking.of(table, rng)] for _ in range(150)]
+    drawn = [[s["groups"][0]["value"] for s in asking.of(table, rng)] for _ in range(80)]
     differences, ratios = np.array(drawn).T
-    assert said[0]["half_width"] == pytest.approx(1.96 * differences.std(), rel=0.25)
-    assert said[1]["half_width"] == pytest.approx(1.96 * np.log(ratios).std(), rel=0.25)
+    assert said[0]["half_width"] == pytest.approx(1.96 * differences.std(), rel=0.35)
+    assert said[1]["half_width"] == pytest.approx(1.96 * np.log(ratios).std(), rel=0.35)
     assert said[1]["unit"] == "on the log scale"
 
 

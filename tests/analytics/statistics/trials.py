@@ -20,6 +20,7 @@ CODEBOOK = {
         {"name": "arm", "type": "string", "categories": ["placebo", "imatinib"]},
         {"name": "dose", "type": "string", "categories": ["low", "middle", "high"]},
         {"name": "site", "type": "string", "categories": ["Berlin", "Paris", "Rome"]},
+        {"name": "city", "type": "string", "categories": [f"city {k}" for k in range(8)]},
         {"name": "follow_up", "type": "number", "unit": "months", "role": "time", "event": "death",
          "constraints": {"minimum": 0, "maximum": 51.1}, "resolution": "0.1"},
     ],
