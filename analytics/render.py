@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+SPELLED = {"chi2": "chi-square", "p_holm": "Holm", "p_bh": "Benjamini-Hochberg", "low": "95 % interval"}
 GROUP = ("by", "value", "low", "high", "level", "n", "noise_scale", "suppressed", "reason")
 
 
@@ -72,39 +73,47 @@ def _resolutions(statement: dict[str, Any]) -> Iterable[str]:
 
 def _extras(group: dict[str, Any]) -> Iterable[str]:
     """What goes with a figure beyond what every figure has, unless there is nothing in it."""
-    extras = {key: value for key, value in group.items() if key not in (*GROUP, "margins", "layers")}
+    extras = {key: value for key, value in group.items() if key not in GROUP}
     for value in extras.values():
         if isinstance(value, dict) and {"rows", "columns", "counts"} <= value.keys():
-            yield from _crossed(value, value["counts"], group.get("margins"))
-            for layer in group.get("layers") or []:
+            yield from _crossed(value, value["counts"], extras.get("margins"))
+            for layer in extras.get("layers") or ():
                 yield f"    {layer['level']}"
-                yield from _crossed(value, layer["counts"], layer["margins"])
+                yield from _crossed(value, layer["counts"], layer.get("margins"))
         elif _is_table(value) and any(_is_number(x) for row in value for x in row.values()):
             yield from _listed(value)
     single = {key: value for key, value in extras.items() if not isinstance(value, (dict, list))}
     if any(value is not None for value in single.values()):
-        yield "    " + ", ".join(f"{key.replace('_', ' ')} {_cell(value)}" for key, value in single.items())
+        yield "    " + ", ".join(f"{_spelled(key)} {_cell(value)}" for key, value in single.items())
 
 
 def _crossed(
     table: dict[str, Any], counts: Sequence[Sequence[Any]], margins: dict[str, Any] | None
 ) -> Iterable[str]:
-    """Counts under their labels, with the sums of rows and columns where they are known."""
+    """Counts under their labels, with the sums of rows and columns where they are told."""
     lines = [["", *map(str, table["columns"])]]
     lines += [[str(label), *map(number, row)] for label, row in zip(table["rows"], counts, strict=True)]
     if margins is not None:
-        head, *rest = lines
-        sums = zip(rest, margins["row_sums"], strict=True)
-        lines = [[*head, "all"], *([*line, number(total)] for line, total in sums)]
+        sums = ["all", *map(number, margins["row_sums"])]
+        lines = [[*line, last] for line, last in zip(lines, sums, strict=True)]
         lines.append(["all", *map(number, margins["column_sums"]), number(margins["all"])])
     yield from _aligned(lines)
 
 
 def _listed(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
-    """A list of objects with the same keys: one line each, an interval in one column."""
-    keys = [key for key in rows[0] if key != "high" or "low" not in rows[0]]
-    head = ["95 % interval" if key == "low" and "high" in rows[0] else key.replace("_", " ") for key in keys]
-    yield from _aligned([head, *([_told(row, key) for key in keys] for row in rows)])
+    """A list of objects with the same keys: one line each, an interval in one column, a reason at the end."""
+    left_out = {
+        key for row in rows for key, value in row.items() if _is_table(value) or isinstance(value, dict)
+    }
+    left_out |= {"reason", "suppressed", "high"} if "low" in rows[0] else {"reason", "suppressed"}
+    keys = [key for key in rows[0] if key not in left_out]
+    lines = [[_spelled(key) for key in keys], *([_told(row, key) for key in keys] for row in rows)]
+    for line, row in zip(_aligned(lines), [{}, *rows], strict=True):
+        yield line + (f"   {row['reason']}" if row.get("reason") else "")
+
+
+def _spelled(key: str) -> str:
+    return SPELLED.get(key, key.replace("_", " "))
 
 
 def _told(row: dict[str, Any], key: str) -> str:

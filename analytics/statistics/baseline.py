@@ -20,10 +20,10 @@ from analytics.query.columns import Field
 from analytics.query.statistic import Asked, Statistic, Wanted, every
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
-from analytics.statistics.counts import Z, count, expected_count
+from analytics.statistics.counts import Z, count
 from analytics.statistics.figure import EMPTY, Figure, said, too_few
 from analytics.statistics.figures import withheld
-from analytics.statistics.histogram import on_grid
+from analytics.statistics.histogram import expected, on_grid
 from analytics.statistics.moments import deviation, mean
 from analytics.statistics.quantiles import QUARTILES, Distribution, unavailable
 from analytics.statistics.question import Question
@@ -195,6 +195,6 @@ STATISTICS = (
         columns=(1, MOST_COLUMNS),
         tables=_tables,
         groups=table_one,
-        expected=expected_count,
+        expected=expected,
     ),
 )

@@ -75,7 +75,7 @@ def _level_or_not(asked: Asked) -> list[Wanted]:
     return [Wanted(inner=(By(column=field.name, groups=((level,), others)),))]
 
 
-def expected_count(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+def _expected_count(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
     scale = releases[0].scale
     assert scale is not None, "only noise is expected"
     return Expected(half_width=float(mechanisms.reach(scale, level)), unit="patients", assuming="nothing")
@@ -111,7 +111,7 @@ STATISTICS = (
         level="may",
         tables=lambda asked: [Wanted()],
         family=count,
-        expected=expected_count,
+        expected=_expected_count,
         # Poisson: how another cohort like it would differ
         sampling=lambda assumed: assumed.z * sqrt(assumed.n),
         of_cohort=True,

@@ -13,13 +13,14 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from analytics.privacy import mechanisms
 from analytics.query.columns import Field
-from analytics.query.model import By
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.model import By, Release
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
 from analytics.query.tree import decimal_text
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
-from analytics.statistics.counts import expected_count
+from analytics.statistics.counts import Z
 from analytics.statistics.figure import Figure, said, too_few
 from analytics.statistics.question import Question
 
@@ -40,7 +41,7 @@ def histogram(question: Question, cells: Sequence[Cell]) -> Figure:
     q = noise.reach(cells[0].t)
     n = min(max(sum(seen), 0), cells[0].capacity)
     deviation = sum(cell.deviation_of_n**2 for cell in cells) ** 0.5
-    half = 1.959963984540054 * deviation
+    half = Z * deviation
     return Figure.estimate(
         n,
         (int(n - half), int(n + half) + (half > 0)),
@@ -117,6 +118,14 @@ def _counts(asked: Asked) -> list[Wanted]:
     return [Wanted(inner=(every(column),))]
 
 
+def expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    """What the noise does to each count of the first table."""
+    scale = releases[0].scale
+    assert scale is not None, "only noise is expected"
+    half = float(mechanisms.reach(scale, level))
+    return Expected(half_width=half, unit="patients in each cell", assuming="nothing")
+
+
 STATISTICS = (
     Statistic(
         name="histogram",
@@ -128,6 +137,6 @@ STATISTICS = (
         family=histogram,
         blank=lambda question: _extra(question, [None] * question.inner[0].size, 0),
         partial=True,
-        expected=expected_count,
+        expected=expected,
     ),
 )

@@ -456,7 +456,7 @@ def test_a_table_is_printed_with_chi_square_and_dashes_for_what_is_hidden():
                                              "resolution": {"x": 0.5}}]}  # fmt: skip
     out = render.answer(body)
     assert "a  12  -" in out
-    assert "chi2 1.5, df 1, p 0.22, cramers v 0.1" in out
+    assert "chi-square 1.5, df 1, p 0.22, cramers v 0.1" in out
     assert "x at a resolution of 0.5" in out
 
 
@@ -526,6 +526,24 @@ def test_what_goes_with_a_figure_is_printed_by_its_shape_whatever_the_statistic(
     ]
     assert "p 0.03, method log-rank" in out
     assert out.count("0 to 6") == 1 and out.count("survival") == 1, "a table without a number is not printed"
+
+
+def test_margins_and_layers_are_printed_with_their_table_and_reasons_at_the_end_of_a_row():
+    table = {"rows": ["a", "b"], "columns": ["c", "d"], "counts": [[1, 2], [3, 4]]}
+    margins = {"row_sums": [3, 7], "column_sums": [4, 6], "all": 10}
+    layers = [{"level": "old", "counts": [[1, 0], [0, 4]], "margins": margins}]
+    pairs = [{"pair": "x", "value": 1.5, "low": 1, "high": 2, "reason": None, "noise_scale": {"value": 1}},
+             {"pair": "y", "value": None, "low": None, "high": None, "reason": "too few", "noise_scale": {"value": None}}]  # fmt: skip
+    group = figure({}, table=table, margins=margins, layers=layers, pairs=pairs)
+    out = render.answer(
+        {"mode": "exact", "statements": [{"text": "t()", "statistic": "t", "groups": [group]}]}
+    )
+    assert [re.split("  +", line.strip()) for line in out.splitlines()[3:]] == [
+        ["c", "d", "all"], ["a", "1", "2", "3"], ["b", "3", "4", "7"], ["all", "4", "6", "10"],
+        ["old"],
+        ["c", "d", "all"], ["a", "1", "0", "3"], ["b", "0", "4", "7"], ["all", "4", "6", "10"],
+        ["pair", "value", "95 % interval"], ["x", "1.5", "1 to 2"], ["y", "-", "-", "too few"],
+    ]  # fmt: skip
 
 
 def test_rows_with_a_format_are_told_in_it_with_the_groups_side_by_side():
