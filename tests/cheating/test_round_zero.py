@@ -74,7 +74,7 @@ class Accomplice(Channel):
             material = b"".join(contributions[p] for p in range(4) if p != self.c)
             info = encode(b"prss", number(4), number(self.c))
             key = HKDF(SHA256(), 32, salt=session_id, info=info).derive(material)
-            digest = stored(self.c, ())
+            digest = stored(self.c, (), ())
         else:
             key, digest = self.true_key(), stale(self.c)
         return hmac.digest(key, encode(b"confirm", session_id, number(self.party), digest), "sha256")
@@ -106,7 +106,9 @@ def wrong_at_one_holder(
     patch.setattr(handshake_module, "Channel", Ours)
     patch.setattr(handshake_module, "_confirm", confirmed)
     changes = (
-        {} if wrong_key else {odd: {"stored": lambda k, views: stale(k) if k == c else stored(k, views)}}
+        {}
+        if wrong_key
+        else {odd: {"stored": lambda k, views, earlier: stale(k) if k == c else stored(k, views, earlier)}}
     )
     meeting = Meeting(4, changes=changes)
     outcomes = meeting.run(round_0)

@@ -83,9 +83,9 @@ def computing(monkeypatch):
     came = []
     real = joint_module.execute.execute
 
-    def execute(session, plan, tables):
+    def execute(session, plan, tables, **more):
         came.append(session.party)
-        return real(session, plan, tables)
+        return real(session, plan, tables, **more)
 
     monkeypatch.setattr(joint_module.execute, "execute", execute)
     return came

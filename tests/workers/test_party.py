@@ -449,7 +449,7 @@ def test_a_report_that_the_portal_could_not_take_is_posted_later(four, world, mo
 
 
 def test_what_an_unexpected_error_says_reaches_neither_log_nor_portal(four, world, monkeypatch, caplog):
-    def broken(*_):
+    def broken(*_, **__):
         raise ValueError("patient Zoltan is 83 years old")
 
     monkeypatch.setattr(joint_module.execute, "execute", broken)
