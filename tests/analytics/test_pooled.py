@@ -6,10 +6,14 @@ import pytest
 
 from analytics.execute import integers
 from analytics.query import cost
+from analytics.query.describe import describe
+from analytics.query.errors import ProgramRejected
 from analytics.query.plan import compile
 from analytics.query.resolve import DatasetFacts
 from analytics.query.schema import parse_codebook
+from analytics.query.statistic import statistics
 from analytics.reference import evaluate
+from analytics.render import answer as answer_text
 from analytics.statistics import figures
 from tests.analytics import test_execute as shares
 from tests.world import World
@@ -171,8 +175,6 @@ def test_small_cells_of_one_hospital_are_zeroed_and_the_other_hospitals_are_show
 
 
 def test_preview_and_answer_name_the_same_groups():
-    from analytics.query.describe import describe
-
     plan = compile(PROGRAM, FACTS, 10**6, "dp")
     described = describe(plan, FACTS[::-1])
     answer = figures(plan, FACTS, evaluate(plan, FACTS, made(np.random.default_rng(35))))
@@ -250,3 +252,75 @@ def test_an_effect_over_two_trials_is_the_same_on_shares():
     assert plan.releases[0].parted
     assert shares.outcome(world, plan, tables) == evaluate(plan, facts, tables)
     shares.check_cost(world, plan)
+
+
+def followed(number, flag, months):
+    """A trial with an arm, an age and a time until an event, each under a name of its own."""
+    book = {
+        "primaryKey": "p",
+        "title": f"Trial {number}",
+        "capacity": 512,
+        "policy": POLICY,
+        "fields": [
+            {"name": flag, "type": "string", "categories": ["no", "yes"], "role": "event", "occurred": "yes"},
+            {
+                "name": months,
+                "type": "integer",
+                "unit": "months",
+                "constraints": {"minimum": 0, "maximum": 63},
+                "role": "time",
+                "event": flag,
+            },
+            {"name": "arm", "type": "string", "categories": ["placebo", "drug"]},
+            {"name": "sex", "type": "string", "categories": ["female", "male"]},
+            {**AGE, "name": "age"},
+        ],
+    }
+    return study(book, number)
+
+
+EFFECTS = sorted(s.name for s in statistics().values() if s.strata is not None)
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_every_effect_is_stratified_by_dataset_whatever_the_datasets_call_its_columns(name):
+    facts = [followed(1, "death", "time"), followed(2, "died", "months")]
+    align = 'align "Trial 2" (died = death, months = time)\n'
+    rng = np.random.default_rng(37)
+    tables = []
+    for fact in facts:
+        everybody = np.ones(400, dtype=bool)
+        tables.append({f.name: (rng.integers(0, f.codes, 400), everybody) for f in fact.schema.fields})
+    plans = []
+    for arguments in (
+        "death, arm, yes",
+        "death, arm",
+        "age, arm",
+        "time, arm",
+        "death, time, arm",
+        "age, time",
+    ):
+        if name == "mantel_haenszel":  # is about strata: without a dataset's it needs another
+            arguments = arguments.replace("arm", "arm, sex")
+        try:
+            plans = [
+                compile(f"{align}{name}({arguments}){more}", facts, 10**6, "exact")
+                for more in ("", " by dataset", " unstratified")
+            ]
+            break
+        except ProgramRejected as refused:
+            assert refused.code != "datasets_differ"
+    assert [plan.releases[0].parted for plan in plans] == [True, True, False], "name its columns above"
+    answers = [figures(plan, facts, evaluate(plan, facts, tables))[0] for plan in plans]
+    groups = [answer["groups"] for answer in answers]
+    assert {g["by"]["dataset"] for g in groups[1]} == {"Trial 1", "Trial 2"}
+    assert len(groups[1]) == 2 * len(groups[0]) == 2 * len(groups[2])
+    assert [bool(answer["warnings"]) for answer in answers] == [False, False, True]
+    values = [[g["value"] for g in found] for found in groups]
+    assert all(value is not None for found in values for value in found)
+    # Within the trials and then together is neither of them, and lies between the two.
+    low, high = np.array(values[1]).reshape(2, -1).min(axis=0), np.array(values[1]).reshape(2, -1).max(axis=0)
+    assert (low <= values[0]).all() and (values[0] <= high).all()
+    described = describe(plans[0], facts)["statements"][0]
+    assert "within each dataset" in described["words"]
+    assert answer_text({"mode": "exact", "statements": answers})
