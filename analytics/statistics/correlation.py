@@ -118,7 +118,9 @@ def _mixed(asked: Asked) -> list[Wanted]:
     )
 
 
-def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+def expected_correlation(
+    releases: Sequence[Release], fields: Sequence[Field], n: int, level: float
+) -> Expected:
     scale = releases[0].scale
     assert scale is not None, "only noise is expected"
     x, y = (2 ** (operand.bits - 1) for operand in releases[0].operands)
@@ -137,7 +139,7 @@ PEARSON = Statistic(
     columns=(2, 2),
     tables=_joint,
     family=pearson,
-    expected=_expected,
+    expected=expected_correlation,
 )
 MIXED = Statistic(name="correlate", words="correlation", columns=(2, 2), tables=_mixed)
 

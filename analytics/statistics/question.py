@@ -112,7 +112,7 @@ def _question(plan: Plan, number: int, fields: Mapping[str, Field]) -> Question:
     releases = tuple(plan.releases[place] for place in plan.uses[number])
     statistic = statistics()[statement.statistic].of([fields[name] for name in columns])
     groups = len(statement.by)
-    strata = 0 if statistic.strata is None else len(columns) - statistic.strata
+    strata = 0 if statistic.strata is None else max(0, len(columns) - statistic.strata)
     return Question(
         text=text,
         statistic=statistic,
