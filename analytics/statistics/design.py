@@ -25,6 +25,8 @@ from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
 
 MOST_DRAWN = 2**22  # noises of one statement: bounds memory and time
+MOST_WORK = 10**8  # products of one pass over all cells and draws
+MOST_TERMS = 32
 SIMULATED = 2000
 SINGULAR = "the covariates do not let their coefficients be told apart: leave one out, or join levels"
 
@@ -89,11 +91,19 @@ def design(question: Question, nominal: Sequence[str], n: Sequence[float]) -> De
 
 
 def need_levels(asked: Asked) -> None:
-    """Refuse covariates that are named twice, or are categories of a single level."""
+    """Refuse covariates that are named twice, categories of a single level, and more coefficients than MOST_TERMS."""
     no_column_twice(asked)
+    coefficients = prod(by.size for by in asked.strata)
     for place, column in enumerate(asked.columns[1:], 1):
         if column.kind == "category" and column.codes < 2:
             raise asked.refuse("wrong_type", f"{column.name} has a single level and explains nothing", place)
+        coefficients += column.codes - 1 if column.kind == "category" else 1
+    if coefficients > MOST_TERMS:
+        raise asked.refuse(
+            "too_many_terms",
+            f"this model has {coefficients} coefficients, at most {MOST_TERMS} are allowed: name fewer covariates,"
+            " or categories of fewer levels",
+        )
 
 
 def weak(question: Question, nominal: Sequence[str], n: Sequence[float], deviation: float) -> str | None:
@@ -116,13 +126,15 @@ def weak(question: Question, nominal: Sequence[str], n: Sequence[float], deviati
     return None
 
 
-def noises(label: str, tables: Sequence[Sequence[Cell]]) -> list[dict[Exponents, Floats]]:
+def noises(label: str, tables: Sequence[Sequence[Cell]], k: int) -> list[dict[Exponents, Floats]]:
     """What the noise may be in the totals of every cell, in units where every |v| <= 1; of all tables together.
 
     Shapes  of each table: monomial -> (cells, draws). Symmetric: a total less its noise is what may stand behind it.
+    k       coefficients: how many draws there are follows from the work that each of them is
     """
     sizes = [len(cells) * len(cells[0].integers) for cells in tables]
-    draws = max(250, min(SIMULATED, MOST_DRAWN // sum(sizes)))
+    most = min(MOST_DRAWN // sum(sizes), MOST_WORK // (len(tables[0]) * k * k))
+    draws = max(250, min(SIMULATED, most))
     bits = noise.generator(label, [x for cells in tables for cell in cells for x in cell.integers])
     found = []
     for cells in tables:

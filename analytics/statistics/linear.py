@@ -266,7 +266,7 @@ def _draws(
     """Solutions with sampling and noise, and with noise alone; None where too few draws have one."""
     from scipy.special import gammaincinv, ndtri
 
-    off = noises("linear", tables)
+    off = noises("linear", tables, laid.rows.shape[1] + len(model.numeric))
     draws = next(iter(off[0].values())).shape[1]
     behind = [{e: t[e] - o[e] for e in o} for t, o in zip(parts, off, strict=True)]
     cross = model.cross(behind, laid, scaled)
@@ -291,12 +291,14 @@ def _draws(
     # A = L L': L'^-1 z has variance A^-1
     lower = np.linalg.cholesky(cross[:, :-1, :-1])
     deviation = np.linalg.solve(np.swapaxes(lower, 1, 2), ndtri(u[1:]).T[:, :, None])[:, :, 0]
-    return np.asarray(beta + sigma[:, None] * deviation, dtype=np.float64), beta
+    return np.asarray(beta + sigma[:, None] * deviation), beta
 
 
 def _solved(cross: Floats) -> tuple[Floats, Floats]:
     """Solutions and sums of squares of the residuals."""
-    beta = np.linalg.solve(cross[:, :-1, :-1], cross[:, :-1, -1:])[:, :, 0]
+    beta: Floats = np.asarray(
+        np.linalg.solve(cross[:, :-1, :-1], cross[:, :-1, -1:])[:, :, 0], dtype=np.float64
+    )
     return beta, cross[:, -1, -1] - (beta * cross[:, :-1, -1]).sum(axis=1)
 
 

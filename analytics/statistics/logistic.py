@@ -145,7 +145,7 @@ def _draws(
     """Estimates with sampling and noise, and with noise alone; None where too few draws have one."""
     from scipy.special import ndtri
 
-    (off,) = noises("logistic", [cells])
+    (off,) = noises("logistic", [cells], rows.shape[1])
     made = off[()].reshape(len(cells) // 2, 2, -1)[used]
     drawn_hits, drawn_n = hits[:, None] - made[:, event], n[:, None] - made.sum(axis=1)
     seen, information = fit(rows, drawn_hits, drawn_n, beta, STEPS_OF_A_DRAW)

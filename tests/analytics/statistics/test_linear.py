@@ -241,6 +241,16 @@ def test_columns_it_is_not_for_are_refused(text, code):
     assert refused.value.code == code
 
 
+def test_a_model_of_more_than_thirty_two_coefficients_is_refused():
+    schema = schema_of(
+        ("y", 0, 100, 0.1), ("a", *map(str, range(20))), ("b", *map(str, range(13))), ("c", "0", "1")
+    )
+    compile("linear(y, a, b)", facts(schema=schema), 10**6, "exact")
+    with pytest.raises(ProgramRejected) as refused:
+        compile("linear(y, a, b, c)", facts(schema=schema), 10**6, "exact")
+    assert refused.value.code == "too_many_terms"
+
+
 def test_it_is_previewed_computed_and_printed():
     about = facts(11, STUDY)
     plan = compile("linear(y, arm, stage)", about, 10**6, "dp")
