@@ -27,7 +27,7 @@ from workers.errors import (
     PeerRolledBack,
     Superseded,
 )
-from workers.mismatches import Mismatches
+from workers.exact_answers import ExactAnswers
 
 GENESIS = "0" * 64
 
@@ -74,7 +74,7 @@ class Balance:
     mode: str | None
 
 
-class Ledger(Mismatches):
+class Ledger(ExactAnswers):
     """The ledger in one SQLite file. Safe for several threads and processes: no connection is kept."""
 
     # -- one attempt ---------------------------------------------------------------------------------------
@@ -254,43 +254,6 @@ class Ledger(Mismatches):
                 row = tuple(vars(version).values())
                 db.execute(f"INSERT INTO versions VALUES ({', '.join('?' * len(row))})", row)
             return True
-
-    # -- exact answers -------------------------------------------------------------------------------------
-
-    def answered(self, dataset: str, *, but: str) -> set[str]:
-        """The cohorts of exact plans that a dataset answered or may yet answer, without those of the order `but`."""
-        with self._connection() as db:
-            rows = db.execute(
-                "SELECT cohorts FROM cells JOIN debits ON (debits.nonce, debits.attempt, debits.dataset)"
-                " = (cells.nonce, cells.attempt, cells.chain)"
-                " WHERE cells.dataset = ? AND cells.nonce != ? AND debits.state != 'RETURNED'"
-                " AND NOT cells.withheld",
-                (dataset, but),
-            ).fetchall()
-        return {row[0] for row in rows}
-
-    def withhold(self, *, nonce: str, attempt: int) -> None:
-        """Record that an exact plan showed nothing: later ones need not be compared with it."""
-        with self._transaction() as db:
-            db.execute("UPDATE cells SET withheld = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
-
-    def accepted_cells(self, dataset: str) -> set[str]:
-        """The cohorts of every exact plan about a dataset that this party ever accepted."""
-        with self._connection() as db:
-            rows = db.execute("SELECT cohorts FROM cells WHERE dataset = ?", (dataset,)).fetchall()
-        return {row[0] for row in rows}
-
-    def exact_on_another_version(self, dataset: str, chain: str) -> bool:
-        """Whether another version of a chain answered a guarded exact plan, or may yet."""
-        with self._connection() as db:
-            row = db.execute(
-                "SELECT 1 FROM cells JOIN debits ON (debits.nonce, debits.attempt, debits.dataset)"
-                " = (cells.nonce, cells.attempt, cells.chain)"
-                " WHERE cells.chain = ? AND cells.dataset != ? AND debits.state != 'RETURNED'"
-                " AND NOT cells.withheld LIMIT 1",
-                (chain, dataset),
-            ).fetchone()
-        return row is not None
 
     def datasets_of(self, chains: Sequence[str]) -> set[str]:
         """Every version of some chains that this party took, and the first ones, which name the chains."""

@@ -118,7 +118,9 @@ def _mixed(asked: Asked) -> list[Wanted]:
     )
 
 
-def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+def expected_correlation(
+    releases: Sequence[Release], fields: Sequence[Field], n: int, level: float
+) -> Expected:
     scale = releases[0].scale
     assert scale is not None, "only noise is expected"
     x, y = (2 ** (operand.bits - 1) for operand in releases[0].operands)
@@ -137,10 +139,9 @@ PEARSON = Statistic(
     columns=(2, 2),
     tables=_joint,
     family=pearson,
-    expected=_expected,
-    sampling=lambda assumed: (
-        tanh(assumed.z / sqrt(assumed.n - 3)) if assumed.n > 3 else None
-    ),  # at r = 0: widest
+    expected=expected_correlation,
+    # At r = 0, where it is widest.
+    sampling=lambda assumed: tanh(assumed.z / sqrt(assumed.n - 3)) if assumed.n > 3 else None,
 )
 MIXED = Statistic(name="correlate", words="correlation", columns=(2, 2), tables=_mixed)
 

@@ -448,7 +448,7 @@ STATISTICS = (
     Statistic(
         name="rate",
         words="incidence rate",
-        aliases=("incidence_rate", "incidence", "event_rate"),
+        aliases=("incidence_rate", "event_rate"),
         columns=(1, 3),
         level="own",
         tables=_tables,

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.datasets import anes96
@@ -16,6 +17,7 @@ from analytics.statistics import figures
 from tests.analytics.statistics import plans
 from tests.analytics.statistics.asked import SCHEMA, ask, coded, facts, schema_of, values
 from tests.analytics.statistics.test_dp import skeleton
+from tests.providers.gist import FOLDER, IDENT
 
 ALPHA = 1e-6
 SD = 14.0
@@ -102,6 +104,22 @@ def test_an_election_survey_gives_the_t_test_of_scipy():
     (group,) = ask("difference(age, vote)", table, schema=schema)
     seen = stats.ttest_ind(data["age"][data["vote"] == 1], data["age"][data["vote"] == 0], equal_var=False)
     assert (group["t"], group["p"]) == near((seen.statistic, seen.pvalue))
+
+
+@pytest.mark.skipif(not IDENT.exists(), reason=f"the trial's files are not beside the project ({FOLDER})")
+def test_a_trial_of_real_shape_gives_the_t_test_that_was_computed_of_it_in_clear():
+    rows = pd.read_csv(IDENT)
+    rows = rows[rows["ITT"] == 1]
+    schema = schema_of(("bmi", 10, 60, 0.001), ("arm", "placebo", "imatinib"))
+    table = coded(schema, bmi=rows["BMI"].where(rows["BMI"] > 0), arm=2 - rows["TRTN"])
+    (group,) = ask("difference(bmi, arm)", table, schema=schema)
+    assert group["n"] == 687
+    # Of the values as they are: the codebook rounds them to 0.001.
+    assert group["value"] == pytest.approx(0.46540694, abs=1e-4)
+    assert (group["t"], group["df"], group["p"]) == pytest.approx(
+        (1.0831563, 684.13970, 0.27912063), rel=1e-3
+    )
+    assert (group["low"], group["high"]) == pytest.approx((-0.37823624, 1.30905012), abs=1e-4)
 
 
 def test_it_shares_its_table_with_the_means_by_arm():
