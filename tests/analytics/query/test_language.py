@@ -327,10 +327,11 @@ def asked(draw):
     statistic = statistics()[draw(st.sampled_from(sorted(statistics())))]
     columns = draw(st.integers(statistic.columns[0], min(statistic.columns[1], 6)))
     values = draw(st.integers(statistic.values[0], min(statistic.values[1], 4)))
-    level = statistic.level == "must" or (statistic.level != "no" and columns and draw(st.booleans()))
-    if statistic.level == "own" and not level:
-        # Of more names the last is a level until the codebook knows it for a column.
-        columns = statistic.columns[0]
+    level = statistic.level == "must" or (
+        statistic.level in ("may", "own") and columns and draw(st.booleans())
+    )
+    # Beyond the fewest columns the last name is a level until the codebook is asked.
+    level = level or (statistic.level == "own" and columns > statistic.columns[0])
     return Statement(
         statistic=statistic.name,
         columns=tuple(draw(columns_of(statistic)) for _ in range(columns)),
