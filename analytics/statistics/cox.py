@@ -198,7 +198,8 @@ def _extra(
                     {"covariate": arm.column, "level": label, "reference": labels[reference]}
                     | {name: said(x) for name, x in zip(TOLD, told, strict=True)}
                 )
-    return {"coefficients": rows}
+    first = next((row["p"] for row in rows if design and row["p"] is not None), None)
+    return {"p": first, "coefficients": rows}
 
 
 def _coefficient(b: float | None, s: float | None) -> tuple[float | None, ...]:

@@ -317,9 +317,9 @@ STATISTICS = (
         expected=expected,
     ),
     Statistic(
-        name="incidence",
+        name="cumulative_incidence",
         words="cumulative incidence over time",
-        aliases=("cumulative_incidence", "failure"),
+        aliases=("failure",),
         columns=(1, 2),
         values=(0, 12),
         tables=tables,
