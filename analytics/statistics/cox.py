@@ -46,8 +46,8 @@ class Sets:
     def of(cls, counts: Floats, clear: Any, design: Floats) -> Sets:
         """From counts (..., strata, combinations, cells of time, 2), where `clear` (strata, cells of time)."""
         strata, cells = np.nonzero(clear)
-        n, d = np.maximum(at_risk(counts), 0.0), counts[..., 0]
-        return cls(n=n[..., strata, :, cells], d=d[..., strata, :, cells], design=design)
+        n, d = np.maximum(at_risk(counts), 0.0).swapaxes(-1, -2), counts[..., 0].swapaxes(-1, -2)
+        return cls(n=n[..., strata, cells, :], d=d[..., strata, cells, :], design=design)
 
     def score(self, beta: Floats) -> tuple[Floats, Floats]:
         """Score and information of the partial likelihood, exact up to MOST_TIES events a cell."""
@@ -198,7 +198,8 @@ def _extra(
                     {"covariate": arm.column, "level": label, "reference": labels[reference]}
                     | {name: said(x) for name, x in zip(TOLD, told, strict=True)}
                 )
-    return {"coefficients": rows}
+    first = next((row["p"] for row in rows if design and row["p"] is not None), None)
+    return {"p": first, "coefficients": rows}
 
 
 def _coefficient(b: float | None, s: float | None) -> tuple[float | None, ...]:

@@ -1,7 +1,9 @@
 """Cumulative hazard over time: Nelson's and Aalen's estimator on the life table.
 
-H is the sum of d / m over the cells of time, where m are exposed (`survival`); its variance is the sum of d / m^2
-and its interval is laid on the log scale, as in R with ctype 1. In `dp` mode the variance of the noise is added.
+H is the sum of d / m over times, where m are exposed (`survival`). A cell of w codes is w times of equal hazard:
+w (1 - (1 - d / m)^(1/w)), which is d / m where w is 1 and -log(1 - d / m) where w is large. The variance is the sum
+of d / m (m - d (w - 1) / w), so d / m^2 where w is 1; the interval is laid on the log scale, as R does with ctype 1.
+In `dp` mode the variance of the noise is added.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from analytics.statistics.lifetable import FEW_AT_RISK, LifeTable, at_risk
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
 from analytics.statistics.survival import exposed, of_hazard, tables
+
+EULER = 0.5772156649015329
 
 
 def cumulative_hazard(question: Question, cells: Sequence[Cell]) -> Figure:
@@ -39,7 +43,9 @@ def cumulative_hazard(question: Question, cells: Sequence[Cell]) -> Figure:
         hazard = np.maximum((below + above) / 2, 0.0)
         again = table.noised_again("cumulative_hazard")[:, 0, 0]
         deviation = np.cumsum(_hazards(table, again, shown), axis=-1).std(0)
-    variance = np.cumsum(np.maximum(terms, 0.0) / np.maximum(exposed(counts, table.widths)[:shown], 1.0))
+    d, m = np.maximum(counts[:shown, 0], 0.0), np.maximum(exposed(counts, table.widths)[:shown], 1.0)
+    spent = d * (1 - 1 / table.widths[:shown])
+    variance = np.cumsum(d / (m * np.maximum(m - spent, 1.0)))
     low, high = of_hazard(hazard, np.sqrt(variance + deviation**2), table.noised)
     if question.values:
         code = lifetable.place_of(table.time, question.values[0])
@@ -62,9 +68,12 @@ def cumulative_hazard(question: Question, cells: Sequence[Cell]) -> Figure:
 
 
 def _hazards(table: LifeTable, counts: Floats, shown: int) -> Floats:
-    return np.asarray(
-        counts[..., 0] / np.maximum(exposed(counts, table.widths), 1e-12 if not table.noised else 1.0)
-    )[..., :shown]
+    """The hazard of each cell, from counts (..., cells, 2); noise may make it negative."""
+    d, m = counts[..., :shown, 0], np.maximum(exposed(counts, table.widths)[..., :shown], 1.0)
+    w = table.widths[:shown]
+    # Where all die in a cell, H grows by the harmonic sum of m and not without end.
+    left = np.maximum(1 - d / m, np.where(w > 1, np.exp(-EULER) / m, 0.0))
+    return np.asarray(w * (1 - left ** (1 / w)))
 
 
 def _at(table: LifeTable, code: int, shown: int, ends: Floats) -> float | None:

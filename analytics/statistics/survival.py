@@ -146,7 +146,7 @@ def of_hazard(hazard: Floats, deviation: Floats, noised: bool) -> tuple[Floats, 
     In `dp` mode a hazard that noise and sampling may make of nothing has its interval on its own scale.
     """
     seen = np.isfinite(hazard) & (hazard > 0) & np.isfinite(deviation)
-    factor = np.exp(Z * np.where(seen, deviation, 0.0) / np.where(seen, hazard, 1.0))
+    factor = np.exp(Z * np.minimum(np.where(seen, deviation, 0.0) / np.where(seen, hazard, 1.0), 100.0))
     low, high = np.where(seen, hazard / factor, np.nan), np.where(seen, hazard * factor, np.nan)
     if noised:
         plain = np.isfinite(hazard) & (hazard < 2 * deviation)
@@ -317,9 +317,9 @@ STATISTICS = (
         expected=expected,
     ),
     Statistic(
-        name="incidence",
+        name="cumulative_incidence",
         words="cumulative incidence over time",
-        aliases=("cumulative_incidence", "failure"),
+        aliases=("failure",),
         columns=(1, 2),
         values=(0, 12),
         tables=tables,
