@@ -13,6 +13,7 @@ from typing import Any
 
 from analytics.privacy import mechanisms
 from analytics.privacy.accountant import epsilon_text
+from analytics.privacy.composition import summary
 from analytics.query.columns import Field
 from analytics.query.cost import estimate
 from analytics.query.language import parse
@@ -46,6 +47,9 @@ def describe(plan: Plan, facts: Sequence[DatasetFacts], max_attempts: int = ATTE
         "statements": [
             _statement(plan, number, ordered[0], planned) for number in range(len(plan.statements))
         ],
+        "composition": summary([release.micro_epsilon for release in plan.releases])
+        if plan.mode == "dp"
+        else None,
         "plan_hash": plan.hash,
     }
     cost = estimate(plan)
