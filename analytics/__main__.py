@@ -56,6 +56,8 @@ def ask(options: argparse.Namespace) -> int:
             f"{_signed(signers, security(result))}; plan and figures computed again here are the same",
             file=sys.stderr,
         )
+    if result.get("from"):
+        print(f"costs nothing: released with query {', '.join(result['from'])}", file=sys.stderr)
     print(_json(result) if options.json else render.answer(result))
     return 0
 
@@ -72,6 +74,8 @@ def preview(options: argparse.Namespace) -> int:
     print(_json(body) if options.json else render.plan(body.get("plan", body)))
     if answered is not None and not options.json:
         print(f"\n{answered['twin']}\n\n{render.answer(answered)}")
+    if body.get("told"):
+        print(body["told"], file=sys.stderr)
     if body.get("missing") is not None:
         told = f"party {body['missing']} is lost: an order now would be {body.get('security')}"
         print(f"{told}, and waits for every provider's consent", file=sys.stderr)
@@ -164,6 +168,8 @@ def verify(options: argparse.Namespace) -> int:
         raise Unverified(f"{options.result} holds no result")
     signers = agreed(result, _parties(options.parties))
     print(_signed(signers, security(result)))
+    if result.get("from"):
+        print("the answer is computed from integers of earlier queries: ask --parties computes it again")
     return 0
 
 

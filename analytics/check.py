@@ -14,10 +14,11 @@ from typing import Any
 
 from analytics.client import Unverified
 from analytics.privacy.accountant import EpsilonRejected, micro_epsilon
+from analytics.query import released
 from analytics.query.approval import BadSignature, verify
 from analytics.query.consent import PASSIVE
 from analytics.query.errors import QueryError
-from analytics.query.model import digest
+from analytics.query.model import Plan, digest
 from analytics.query.plan import compile
 from analytics.query.resolve import DatasetFacts
 from analytics.query.schema import parse_codebook
@@ -32,7 +33,13 @@ def agreed(result: dict[str, Any], parties: Sequence[dict[str, Any]]) -> list[in
     Shapes  result: the body of result/; parties: [{"party", "sign"}], from a source you trust.
     Raises  Unverified otherwise, naming what is wrong; also where the result does not say, as the reports do, that
             a party was missing. Needs no network.
+    An answer from earlier releases holds theirs: each must have been signed so, by the parties returned.
     """
+    if result.get("from"):
+        sources = result.get("sources")
+        if not isinstance(sources, list) or not sources or not all(isinstance(s, dict) for s in sources):
+            raise Unverified("this answer is from earlier releases and does not hold them")
+        return sorted(set.intersection(*(set(agreed({**s, "from": []}, parties)) for s in sources)))
     try:
         keys = {int(p["party"]): str(p["sign"]) for p in parties}
         told = digest({"type": "fourfold/1/integers", "integers": result["integers"]})
@@ -105,12 +112,34 @@ def recomputed(
         plan = compile(program, facts, micro_epsilon(epsilon), mode)
         if plan.hash != result["plan_hash"]:
             raise Unverified("the parties computed another plan than this program over these datasets")
+        if result.get("from"):
+            plan = _read_again(plan, facts, mode, result)
         again = figures(plan, facts, result["integers"])
         same = _same(json.loads(json.dumps(again)), result["statements"])
-    except (QueryError, EpsilonRejected, KeyError, TypeError, ValueError) as wrong:
+    except (QueryError, EpsilonRejected, IndexError, KeyError, TypeError, ValueError) as wrong:
         raise Unverified(f"the figures cannot be computed again: {wrong}") from None
     if not same:
         raise Unverified("the figures shown are not those that follow from the signed integers")
+
+
+def _read_again(plan: Plan, facts: Sequence[DatasetFacts], mode: str, result: Mapping[str, Any]) -> Plan:
+    """The plan with the noise of the earlier tables that it was read from, if its integers follow from those."""
+    earlier = []
+    for source in result["sources"]:
+        old = compile(source["program"], facts, micro_epsilon(source["epsilon"]), mode)
+        if old.hash != source["plan_hash"]:
+            raise Unverified(
+                f"query {source['query']} computed another plan than the program it is said to be"
+            )
+        earlier.append(old)
+    places = [p for p in released.find(plan, earlier, facts[0].schema.fields) if p is not None]
+    if len(places) < len(plan.releases):
+        raise Unverified("not every table of this program is in the earlier releases")
+    signed = [source["integers"] for source in result["sources"]]
+    read, tables = released.read(plan, places, earlier, signed)
+    if tables != result["integers"]:
+        raise Unverified("the integers are not sums of those that the parties signed")
+    return read
 
 
 def _same(one: Any, other: Any) -> bool:

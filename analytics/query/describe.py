@@ -12,6 +12,7 @@ from typing import Any
 
 from analytics.privacy import mechanisms
 from analytics.privacy.accountant import epsilon_text
+from analytics.privacy.composition import summary
 from analytics.query.columns import Field
 from analytics.query.cost import NETWORKS, estimate, seconds
 from analytics.query.errors import ProgramRejected
@@ -58,6 +59,9 @@ def describe(
             for number, label in enumerate(labels(plan))
         ],
         "tables": [_table(plan, place) for place in range(len(plan.releases))],
+        "composition": summary([release.micro_epsilon for release in plan.releases])
+        if plan.mode == "dp"
+        else None,
         "plan_hash": plan.hash,
     }
     cost = estimate(plan)

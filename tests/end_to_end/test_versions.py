@@ -38,7 +38,7 @@ def test_the_new_version_has_the_budget_that_was_left(world, chain):
 
 
 def test_a_question_on_the_old_version_is_refused_with_the_id_of_the_new_one(world, chain):
-    asked = {"program": "count()", "datasets": [chain["one"]], "epsilon": "1", "mode": "dp"}
+    asked = {"program": "count() by arm", "datasets": [chain["one"]], "epsilon": "1", "mode": "dp"}
     with world.stack.client("analyst") as analyst:
         answer = analyst.post("queries/", json=asked)
     assert (answer.status_code, answer.json()["code"]) == (409, "superseded")
@@ -52,7 +52,7 @@ def test_a_question_on_the_old_version_is_refused_with_the_id_of_the_new_one(wor
         "--token",
         world.stack.access["tokens"]["analyst"],
     ]
-    done = run([*argv, "--dataset", chain["one"], "--epsilon", "1", "count()"])
+    done = run([*argv, "--dataset", chain["one"], "--epsilon", "1", "count() by arm"])
     assert done.returncode in (2, 3) and chain["two"] in done.stderr
 
 

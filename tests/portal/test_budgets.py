@@ -15,6 +15,7 @@ from portal.budgets.actions import (
     decimal_text,
     give_back,
     give_back_unsettled,
+    released,
     reserve,
     spend,
 )
@@ -200,3 +201,44 @@ def test_lines_are_added_and_never_changed_or_removed(model, crew):
 )
 def test_micro_epsilon_is_written_with_six_places(micro, text):
     assert decimal_text(micro) == text
+
+
+@pytest.mark.django_db
+class TestWhatABudgetSays:
+    def shown(self, as_, dataset):
+        (line,) = as_("provider").get(f"budget/?dataset={dataset.pk}").json()
+        return line
+
+    def test_the_sum_is_charged_and_two_others_are_for_information(self, as_, crew):
+        dataset = factories.dataset()
+        factories.released(crew, dataset, program="mean(age) by arm; count()", epsilon="2")
+        line = self.shown(as_, dataset)
+        composition = line["composition"]
+        assert (composition["tables"], composition["sum"]) == (2, "2.000000") and line["spent"] == "2.000000"
+        assert float(composition["pld"]) <= 2 and float(composition["zcdp"]) <= 2
+        assert set(composition["means"]) == {"sum", "pld", "zcdp"}
+        assert "e^10.000000" in line["means"] and "so far by at most e^2.000000" in line["means"]
+        assert line["mode"] == "dp" and "none will be" in line["means"]
+
+    def test_an_attempt_that_was_spent_twice_counts_its_tables_twice(self, crew):
+        dataset = factories.dataset()
+        query, _ = factories.running(dataset)
+        spend(query=query.pk, attempt=1)
+        spend(query=query.pk, attempt=2)
+        assert released(Account.objects.get(pk=dataset.pk)) == [1_000_000, 1_000_000]
+
+    def test_one_exact_answer_voids_the_statement_and_it_says_so(self, as_, crew):
+        dataset = factories.dataset()
+        assert "would void this" in self.shown(as_, dataset)["means"]
+        factories.released(crew, dataset, mode="exact")
+        line = self.shown(as_, dataset)
+        assert line["mode"] == "exact" and "no epsilon protects its patients" in line["means"]
+        assert line["composition"]["sum"] == "0.000000"
+
+    def test_a_preview_says_what_its_tables_lose_together(self, as_):
+        dataset = factories.dataset()
+        asked = {"program": "mean(age) by arm; count()", "datasets": [dataset.pk], "epsilon": "2"}
+        plan = as_("analyst").post("queries/preview/", asked).json()["plan"]
+        assert (plan["composition"]["tables"], plan["composition"]["sum"]) == (2, "2.000000")
+        exact = as_("analyst").post("queries/preview/", {**asked, "mode": "exact"}).json()["plan"]
+        assert exact["composition"] is None

@@ -142,7 +142,7 @@ class TestDeciding:
         assert answer.json()["approved_by"] == "operator"
         assert account(dataset) == account(other) == (0, 2_000_000)
         budget = as_("analyst").get(f"budget/?dataset={dataset.pk}").json()
-        assert budget == [
+        wanted = [
             {
                 "dataset": dataset.pk,
                 "chain": dataset.pk,
@@ -152,6 +152,7 @@ class TestDeciding:
                 "left": "8.000000",
             }
         ]
+        assert [{key: line[key] for key in wanted[0]} for line in budget] == wanted
 
     def test_approval_without_a_body_is_a_yes_too(self, as_, dataset):
         query = submit(as_, dataset).json()["id"]

@@ -131,6 +131,6 @@ class Budgets(APIView):
         # The last one of a chain stays: the version that answers, else the newest.
         ordered = sorted(datasets, key=lambda d: (d.state == DatasetState.READY, d.version))
         shown = {d.chain: d.pk for d in ordered}
-        accounts = Account.objects.filter(pk__in=shown).order_by("pk")
+        accounts = Account.objects.filter(pk__in=shown).select_related("dataset").order_by("pk")
         body = serializers.BudgetSerializer(accounts, many=True, context={"shown": shown}).data
         return Response(body)

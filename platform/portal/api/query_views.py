@@ -22,7 +22,7 @@ from portal.api import serializers
 from portal.api.errors import problem
 from portal.api.permissions import EVERY_ROLE, ByRole, may_read_answer, visible_datasets, visible_queries
 from portal.budgets.actions import decimal_text
-from portal.queries import actions, release
+from portal.queries import actions, at_hand, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Query, State
 from portal.queries.tests_so_far import tests_so_far
@@ -69,12 +69,14 @@ class Preview(APIView):
     def post(self, request: Any) -> Response:
         asked = _asked(request, serializers.PreviewRequestSerializer)
         assumptions = asked.pop("assumptions")
-        return Response(self._shown(request, prepare(**asked), assumptions))
+        return Response(self._shown(prepare(**asked), request.user, assumptions))
 
-    def _shown(self, request: Any, prepared: Prepared, assumptions: Any) -> dict[str, Any]:
+    def _shown(self, prepared: Prepared, analyst: Any, assumptions: Any) -> dict[str, Any]:
         plan = prepared.plan
         stored = release.stored_answer(Query(plan_hash=plan.hash)) is not None
-        if not stored:
+        found = None if stored else at_hand.look(analyst, prepared)
+        free = stored or (found is not None and found.whole)
+        if not free:
             must_answer(prepared.datasets)
         return {
             "program": prepared.program,
@@ -84,7 +86,11 @@ class Preview(APIView):
             "plan": prepared.described(assumptions),
             "plan_hash": plan.hash,
             "stored": stored,
-            "tests_so_far": tests_so_far(request.user, prepared.datasets),
+            "charge": decimal_text(0 if free else plan.micro_epsilon),
+            "from": [str(query.pk) for query in found.used()] if found and found.whole else [],
+            "free_statements": found.statements() if found else [],
+            "told": found.told() if found else "",
+            "tests_so_far": tests_so_far(analyst, prepared.datasets),
             "missing": (missing := lost.current()),
             "security": ACTIVE if missing is None else PASSIVE,
         }

@@ -9,12 +9,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from analytics.privacy.composition import summary
 from analytics.query.consent import ACTIVE, PASSIVE
 from portal.absence.models import LostParty
 from portal.absence.replacement import signed_sets
 from portal.accounts.models import Role
 from portal.audit.models import Event
-from portal.budgets.actions import decimal_text
+from portal.budgets.actions import decimal_text, means, released
 from portal.budgets.models import Account
 from portal.queries.compiling import LONGEST_PROGRAM
 from portal.queries.models import Mode, Query, QueryEvent
@@ -220,7 +221,19 @@ class TestsSoFarSerializer(serializers.Serializer):
     dataset = serializers.IntegerField(help_text="... to everybody; all versions of a table count together")
 
 
+class FromField(serializers.ListField):
+    """Queries whose released cells answer this one at no charge; `from` is a word of Python's."""
+
+    child = serializers.UUIDField()
+
+
 class PreviewSerializer(serializers.Serializer):
+    def get_fields(self) -> dict[str, Any]:
+        return {
+            **super().get_fields(),
+            "from": FromField(help_text="queries that released all its tables to you: it costs nothing"),
+        }
+
     program = serializers.CharField()
     datasets = serializers.ListField(child=serializers.CharField())
     epsilon = serializers.CharField()
@@ -230,6 +243,12 @@ class PreviewSerializer(serializers.Serializer):
     stored = serializers.BooleanField(
         help_text="an identical plan was answered: the answer would cost nothing"
     )
+    charge = serializers.CharField(help_text="what one attempt would be charged to each dataset")
+    free_statements = serializers.ListField(
+        child=serializers.DictField(),
+        help_text="statements whose tables you were told already: number, epsilon, queries; free if asked alone",
+    )
+    told = serializers.CharField(help_text="the same in a sentence, or empty")
     tests_so_far = TestsSoFarSerializer()
     missing = serializers.IntegerField(allow_null=True, help_text="the party that is declared lost now")
     security = serializers.CharField(help_text="how it would run now: four-party, active, or less")
@@ -237,6 +256,10 @@ class PreviewSerializer(serializers.Serializer):
 
 class ResultSerializer(serializers.Serializer):
     """Only for the OpenAPI document: the kept text itself is served."""
+
+    def get_fields(self) -> dict[str, Any]:
+        told = "queries whose released cells answer this one; `signatures` are then in `sources`"
+        return {**super().get_fields(), "from": FromField(help_text=told)}
 
     query = serializers.UUIDField()
     mode = serializers.CharField()
@@ -250,6 +273,11 @@ class ResultSerializer(serializers.Serializer):
     statements = serializers.ListField(child=serializers.DictField())
     integers = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
     signatures = serializers.ListField(child=serializers.DictField())
+    sources = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text="with `from`: program, epsilon, plan_hash, integers and signatures of each",
+    )
     tests_so_far = TestsSoFarSerializer(help_text="with those of this answer, when it was released")
 
 
@@ -378,11 +406,35 @@ class BudgetSerializer(serializers.ModelSerializer):
     spent = serializers.SerializerMethodField()
     reserved = serializers.SerializerMethodField()
     left = serializers.SerializerMethodField()
+    mode = serializers.CharField(
+        source="dataset.mode", help_text="dp, exact, or empty before the first query"
+    )
+    means = serializers.SerializerMethodField(help_text="what it promises a patient, in words")
+    composition = serializers.SerializerMethodField(
+        help_text="of the tables released: the sum that is charged, and for information PLD and zCDP at delta"
+    )
 
     class Meta:
         model = Account
-        fields = ["dataset", "chain", "total", "spent", "reserved", "left"]
+        fields = [
+            "dataset",
+            "chain",
+            "total",
+            "spent",
+            "reserved",
+            "left",
+            "mode",
+            "means",
+            "composition",
+        ]
         read_only_fields = fields
+
+    def get_means(self, account: Account) -> str:
+        return means(account)
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_composition(self, account: Account) -> dict[str, Any]:
+        return summary(released(account))
 
     def get_dataset(self, account: Account) -> str:
         return str(self.context["shown"][account.pk])

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from portal.budgets.models import Account, Kind, Line
+from portal.queries.models import Query
 
 
 class BudgetExhausted(Exception):
@@ -131,6 +132,31 @@ def charged(query: UUID, dataset: str) -> int:
             "micro_epsilon", flat=True
         )
     )
+
+
+def released(account: Account) -> list[int]:
+    """Micro-epsilon of every table that was released, or may have been, from any version of an account's chain."""
+    spent = account.lines.filter(kind=Kind.SPENT).values_list("query", flat=True)
+    plans = dict(Query.objects.filter(pk__in=spent).values_list("pk", "plan"))
+    # A query may have been charged for several attempts.
+    return [table["micro_epsilon"] for query in spent for table in plans[query]["releases"]]
+
+
+def means(account: Account) -> str:
+    """What the account promises a patient, in a sentence."""
+    mode = account.dataset.mode
+    if mode == "exact":
+        return (
+            "exact answers are given from this table: no epsilon protects its patients, only the rule of the"
+            " smallest cell; nothing is charged, and it will never be asked with noise"
+        )
+    promise = (
+        f"whatever all answers tell together, the odds of anything about one patient change by at most a factor"
+        f" e^{decimal_text(account.total)}; so far by at most e^{decimal_text(account.spent + account.reserved)}"
+    )
+    if mode == "dp":
+        return f"{promise}. It holds as no exact answer was given, and none will be"
+    return f"{promise}. An exact answer, where the policy allows it, would void this for the whole chain"
 
 
 def _reservations(query: UUID, attempt: int) -> list[Line]:

@@ -24,7 +24,7 @@ from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.keys import portal_sign
-from portal.queries import attempts, release
+from portal.queries import at_hand, attempts, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
@@ -67,17 +67,23 @@ def submit(
     mode: str,
     confirm: Sequence[str] = (),
 ) -> Query:
-    """A new query; RELEASED at once, at no charge, when an identical plan was answered before.
+    """A new query; RELEASED at once, at no charge, when an identical plan was answered before, or when its analyst
+    was told all its tables already.
 
     Raises  as `compiling.prepare`; Superseded if a dataset is an older version and no answer is stored; NotUseful
             if public facts call a figure not useful, unless that is in `confirm` or the answer is stored.
     """
     prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode)
-    return keep(analyst=analyst, prepared=prepared, confirm=confirm)
+    # Before the transaction: figures may take a second, and nobody else should wait for that.
+    found = at_hand.look(analyst, prepared)
+    free = at_hand.answer(found, prepared) if found is not None and found.whole else None
+    return keep(analyst=analyst, prepared=prepared, free=free, confirm=confirm)
 
 
 @transaction.atomic
-def keep(*, analyst: User, prepared: Prepared, confirm: Sequence[str] = ()) -> Query:
+def keep(
+    *, analyst: User, prepared: Prepared, free: at_hand.Answer | None = None, confirm: Sequence[str] = ()
+) -> Query:
     """Write the rows of a submission."""
     plan = prepared.plan
     described = prepared.described()
@@ -95,6 +101,9 @@ def keep(*, analyst: User, prepared: Prepared, confirm: Sequence[str] = ()) -> Q
     note(query, was="", now=State.SUBMITTED, by=analyst.username)
     if earlier := release.stored_answer(query):
         release.release_stored(query, earlier)
+        return query
+    if free is not None:
+        at_hand.release_free(query, free)
         return query
     must_answer(prepared.datasets)
     if NotUseful.code not in confirm and (reasons := not_useful(described)):

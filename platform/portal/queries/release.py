@@ -70,7 +70,13 @@ def release(attempt: Attempt, reports: list[Report]) -> None:
             {"party": r.party, "report": json.loads(r.body), "signature": r.signature}
             for r in sorted(reports, key=lambda r: r.party)
         ]
-        body = answer(query, statements=statements, integers=integers, signatures=signatures)
+        body = answer(
+            query,
+            statements=statements,
+            integers=integers,
+            signatures=signatures,
+            missing=query.order.missing,
+        )
         move(
             query,
             State.RELEASED,
@@ -88,6 +94,7 @@ def answer(
     statements: list[dict[str, Any]],
     integers: list[list[int]],
     signatures: list[dict[str, Any]],
+    missing: int | None,
 ) -> dict[str, Any]:
     """The body of result/."""
     datasets = list(query.datasets.order_by("pk").values_list("pk", flat=True))
@@ -101,8 +108,9 @@ def answer(
         "stored_from": None,
         "datasets": datasets,
         "plan_hash": query.plan_hash,
-        "missing": query.order.missing,
-        "security": ACTIVE if query.order.missing is None else PASSIVE,
+        "missing": missing,
+        "security": ACTIVE if missing is None else PASSIVE,
+        "from": [],
         "statements": statements,
         "integers": integers,
         "signatures": signatures,
@@ -145,9 +153,11 @@ def recompiled(query: Query) -> Plan:
 
 
 def stored_answer(query: Query) -> Query | None:
-    """An earlier query with the identical plan (same versions, mode and epsilon) whose answer was released."""
+    """An earlier query with the identical plan (same versions, mode and epsilon) whose answer the parties computed."""
     return (
-        Query.objects.filter(plan_hash=query.plan_hash, state=State.RELEASED, stored_from=None)
+        Query.objects.filter(
+            plan_hash=query.plan_hash, state=State.RELEASED, stored_from=None, order__isnull=False
+        )
         .exclude(pk=query.pk)
         .order_by("released_at")
         .first()
