@@ -321,7 +321,7 @@ def test_from_preview_to_the_printed_answer(frame):
     integers = plans.noised(np.random.default_rng(1), plan, evaluate(plan, about, [coded(frame, codebook())]))
     answer = {"mode": "dp", "statements": figures(plan, about, integers)}
     printed = render.answer(answer)
-    assert "at risk" in printed and "hazard ratio" in printed and "chi2" in printed
+    assert "at risk" in printed and "hazard ratio" in printed and "chi-square" in printed
     json.dumps(answer, allow_nan=False)
 
 
