@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -38,7 +39,7 @@ from mpcnode.transport.base import Transport
 HELLO = b"fourfold/1/hello"
 SESSION = b"fourfold/1/session"
 FLIGHT_2 = b"fourfold/1/flight-2"
-LARGEST_HELLO = 64 * 1024
+LARGEST_HELLO = 512 * 1024
 KEM_PUBLIC = 1184 + 32  # ML-KEM-768 and X25519, raw
 
 # Hybrid: whoever records today's traffic must not read converted columns once X25519 falls.
@@ -113,7 +114,7 @@ class Established:
     heads: Mapping[int, Head]
     views: frozenset[bytes]  # the stored ring views that every party offered: this session reads these
     drivers: int  # as many as the party with the fewest can run
-    earlier: frozenset[bytes]  # what any party named as answered before
+    earlier: frozenset[bytes]  # what two parties named as answered before
     _pairs: Mapping[int, bytes] = field(repr=False)
     _opened: set[int] = field(repr=False)
 
@@ -158,8 +159,8 @@ def handshake(
                   reads, bundles and ring views alike
     offered       names (hashes of 16 bytes) of stored ring views that this party can read; those that every party
                   offers are agreed on. None with three parties: nothing computed among three is kept
-    earlier       names (hashes of 16 bytes) of what this party knows as answered before; the session takes what any
-                  party names, for one that forgets must not weaken what the others remember
+    earlier       what this party knows as answered before; the session takes what two parties name: one alone may be
+                  the corrupt one, and whoever gave an answer remembers it
     contains      whether the own ledger once had a head that a peer saw of it; None asks nobody
     timeout       seconds of silence that end it; `join_timeout` for the first flight, while the others start
     drivers       how many processes of this party can take part; the session has as many as the fewest offer
@@ -190,7 +191,8 @@ def handshake(
     _check_ledgers(hellos)
     _check_own_ledger(party, hellos, contains)
     views = frozenset.intersection(*(hello.views for hello in hellos.values()))
-    before = frozenset.union(*(hello.earlier for hello in hellos.values()))
+    named_by = Counter(name for hello in hellos.values() for name in hello.earlier)
+    before = frozenset(name for name, parties in named_by.items() if parties >= 2)
     session_id = sha256(_encode(SESSION, *(hellos[p].body for p in range(n)))).digest()
     pairs = _agree_on_pairs(party, transport, session_id, ephemeral, hellos, timeout)
     del ephemeral

@@ -25,12 +25,6 @@ class ExactAnswers(Mismatches):
         with self._transaction() as db:
             db.execute("UPDATE cells SET withheld = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
 
-    def accepted_cells(self, dataset: str) -> set[str]:
-        """The cohorts of every exact plan about a dataset that this party ever accepted."""
-        with self._connection() as db:
-            rows = db.execute("SELECT cohorts FROM cells WHERE dataset = ?", (dataset,)).fetchall()
-        return {row[0] for row in rows}
-
     def exact_on_another_version(self, dataset: str, chain: str) -> bool:
         """Whether another version of a chain answered a guarded exact plan, or may yet."""
         with self._connection() as db:

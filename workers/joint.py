@@ -122,15 +122,15 @@ class Joint:
                 for p, head in self.ledger.peers().items()
                 if p in self._parties and p != own.party
             },
-            stored=lambda component, agreed, named: (
-                self._stored(component, memory.earlier(named)) + kept.digests(component, agreed)
+            stored=lambda component, agreed, told: (
+                self._stored(component, memory.earlier(told)) + kept.digests(component, agreed)
             ),
             timeout=own.round_timeout,
             join_timeout=own.join_timeout,
             offered=kept.offered,
             drivers=1 if self._passive else own.drivers,
             contains=lambda head: self.ledger.contains(head.length, head.digest.hex()),
-            earlier=memory.names,
+            earlier=memory.told,
         )
         self.session_id = keys.session_id
         self.watch.channel = keys.channel

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
-from analytics.query.model import By, Cohort, Plan, PlanColumn, Release, canonical, columns_of, digest
+from analytics.query.model import By, Cohort, Plan, PlanColumn, Release, canonical, columns_of
 from analytics.query.resolve import DatasetFacts
 
 NEAR = 2  # in the place of ok
@@ -93,11 +93,6 @@ def withheld(plan: Plan, integers: Sequence[Sequence[int]]) -> bool:
 def text_of(cohorts: Sequence[Cohort]) -> str:
     """Cohorts as one canonical text, to be kept."""
     return canonical([_listed(cohort) for cohort in cohorts]).decode()
-
-
-def name_of(dataset: str, text: str) -> bytes:
-    """A short name of some cells of a dataset, the same at every party: 16 bytes."""
-    return bytes.fromhex(digest(["fourfold/1/exact-cells", dataset, text]))[:16]
 
 
 def read(text: str) -> tuple[Cohort, ...]:

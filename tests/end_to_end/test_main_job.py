@@ -107,7 +107,7 @@ def test_exact_mode_charges_nothing(world, exact):
 
 
 def test_an_analysis_plan_is_answered_with_its_labels(world):
-    program = "mean(bmi) by arm primary\nsd(bmi) by arm\ncount() by region"
+    program = "mean(bmi) by arm primary\nsd(bmi) by arm\ncount(bmi) by region"
     result = world.stack.ask(program, world.datasets["exact"], mode="exact")
     assert [s["label"] for s in result["statements"]] == ["primary", "exploratory", "exploratory"]
     assert result["statements"][0]["text"].endswith("primary")

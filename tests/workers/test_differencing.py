@@ -6,8 +6,6 @@ import pytest
 from tests.workers.test_party import Four, codes
 from tests.workers.test_versions import first, served
 from tests.workers.world import World, codebook
-from workers import joint as joint_module
-from workers.earlier import Memory
 from workers.errors import Refused
 from workers.mandate import examine
 
@@ -91,26 +89,34 @@ def test_what_was_withheld_is_not_compared_with(four, ages):
     assert asked(four, f"count() where age >= {high}", 2) == [[1, int((ages[0] >= high).sum())]]
 
 
-def test_one_party_that_remembers_is_enough(four, world, ages):
+def forgets(world, *numbers):
+    """Parties whose ledger says that the debits of all answers were taken back."""
+    for number in numbers:
+        with world.parties[number].ledger._transaction() as db:
+            db.execute("UPDATE debits SET state = 'RETURNED'")
+
+
+def test_two_parties_that_remember_are_enough(four, world, ages):
     low, high = two_cuts(ages, lambda n: 0 < n < 11)
     asked(four, f"count() where age >= {low}", 1)
-    for party in world.parties[1:]:  # accepted, and as if their debit had been taken back
-        with party.ledger._transaction() as db:
-            db.execute("UPDATE debits SET state = 'RETURNED'")
+    forgets(world, 0, 2)
     assert asked(four, f"count() where age >= {high}", 2) == [[2, 0]]
 
 
-def test_a_name_that_a_party_does_not_know_ends_the_attempt_before_round_zero(four, world, monkeypatch):
-    class Inventive(Memory):
-        @property
-        def names(self):
-            own = Memory.names.func(self)
-            return own | {b"0123456789abcdef"} if self.ledger is four.parties[2].ledger else own
+def test_a_party_that_was_not_there_learns_from_the_others_what_was_answered(four, world, ages):
+    low, high = two_cuts(ages, lambda n: 0 < n < 11)
+    asked(four, f"count() where age >= {low}", 1)
+    with world.parties[3].ledger._transaction() as db:
+        db.execute("DELETE FROM cells")
+    assert asked(four, f"count() where age >= {high}", 2) == [[2, 0]]
 
-    monkeypatch.setattr(joint_module, "Memory", Inventive)
-    outcomes = four.ask(world.order("count()", mode="exact"))
-    assert set(outcomes.values()) <= {"disagreement", "peer_aborted", "timeout", "mismatch"}
-    assert "answered" not in outcomes.values() and world.portal.said("result") == []
+
+def test_what_one_party_alone_names_is_compared_with_nothing(four, world, ages):
+    """It would learn how near a cohort of its own choice lies."""
+    low, high = two_cuts(ages, lambda n: 0 < n < 11)
+    asked(four, f"count() where age >= {low}", 1)
+    forgets(world, 0, 1, 3)
+    assert asked(four, f"count() where age >= {high}", 2)[0][0] == 1
 
 
 def test_with_no_smallest_cohort_nothing_is_compared(tmp_path, ages):

@@ -278,7 +278,7 @@ def _check_result(query: Query, posted: Posted) -> None:
 def _cells(release: dict[str, Any]) -> int:
     cells = 1
     for by in release["by"]:
-        cells *= len(by["groups"])
+        cells *= len(by["edges"]) - 1 if "edges" in by else len(by["groups"])
     return cells
 
 

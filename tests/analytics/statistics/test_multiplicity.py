@@ -85,6 +85,6 @@ def test_an_answer_in_the_terminal_says_the_adjusted_values_and_how_many_tests_c
     statement = {"text": "correlate(p, q)", "statistic": "correlate", "groups": [group]}
     body = {"mode": "exact", "statements": [statement], "tests_so_far": {"analyst": 3, "dataset": 8}}
     out = render.answer(body)
-    assert "p 0.02, p Holm 0.04, p Benjamini-Hochberg 0.03" in out
+    assert "p 0.02, Holm 0.04, Benjamini-Hochberg 0.03" in out
     assert "the 1 of this answer" in out and "3 by you, 8 by everybody" in out
     assert "tests so far" not in render.answer(body | {"statements": []})
