@@ -1,5 +1,5 @@
 # Every target sets up what it needs in .venv by itself; all it asks of the machine is Python 3.11, make and git.
-.PHONY: demo up test lint bench nightly clean
+.PHONY: demo up test lint bench validity nightly clean
 .DEFAULT_GOAL := demo
 
 PYTHON = $(shell for name in python3.11 python3 python; do \
@@ -41,6 +41,10 @@ lint: .venv/.dev
 
 bench: .venv/.dev
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+# Ten thousand runs of every figure at every size: an hour of one core, spread over all of them.
+validity: .venv/.dev
+	@.venv/bin/python -m benchmarks.validity $(ARGS)
 
 nightly: .venv/.dev
 	@.venv/bin/python -m pytest -q -rs --timeout 7200 -m nightly $(ARGS)

@@ -4,7 +4,8 @@ Rows and columns without a patient are dropped from both, as in the textbook. In
 inverts the non-central chi-square (Smithson, Confidence Intervals, 2003). Noise alone makes a noised table
 look associated, so in `dp` mode p and interval come from simulated tables that carry the same noise:
 p under independence (Gaboardi, Lim, Rogers, Vadhan, ICML 2016), the interval from tables between
-independence and the observed direction, at the strengths that give the observed V in 95 % of cases.
+independence and the observed direction, at the strengths that give the observed V in 95 % of cases. Where the
+noise alone gives a V of 0.2 there is no V to show, since an interval would be half of all values and more; p stays.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
-from analytics.statistics.figure import EMPTY, Figure, said, too_few
+from analytics.statistics.figure import EMPTY, NOISE, Figure, said, too_few
 from analytics.statistics.noise import TAIL, Floats
 from analytics.statistics.question import Question
 
@@ -32,6 +33,7 @@ SIMULATED = 2000
 MOST_SIMULATED_CELLS = 400_000  # bounds memory and time for wide tables
 STEPS = 12
 TINY = 1e-300
+MOST_OF_NOISE = 0.2  # V that noise alone may make (docs/validity.md)
 LIKE = 1 - 1e-9  # equal tables are equal whatever order a machine adds them up in
 NORMAL_FROM = 5000.0  # a chi-square this large is normal to three digits
 
@@ -55,6 +57,9 @@ def association(question: Question, cells: Sequence[Cell]) -> Figure:
         interval, p, deviation = _inverted(chi2, df, most), _upper(chi2, df), 0.0
     else:
         simulation = _Simulation.of(table, n, seen, cells[0].t)
+        if simulation.of_noise() > MOST_OF_NOISE:
+            extra = _extra(question, shown, chi2=chi2, df=int(df), p=simulation.p(chi2))
+            return Figure(n=n, reason=NOISE, extra=extra)
         interval, p, deviation = simulation.interval(v), simulation.p(chi2), simulation.deviation()
     return Figure.estimate(
         v,
@@ -72,14 +77,15 @@ def blank(question: Question) -> dict[str, Any]:
 
 
 def measure(table: Floats) -> tuple[Any, Any, Any, Any]:
-    """Chi-square, Cramer's V, degrees of freedom and largest possible chi-square of tables (..., r, c)."""
-    n = table.sum((-1, -2))
-    rows, columns = table.sum(-1, keepdims=True), table.sum(-2, keepdims=True)
-    expected = rows * columns / np.maximum(n, TINY)[..., None, None]
+    """Chi-square, Cramer's V, degrees of freedom and largest possible chi-square of tables (r, c, ...)."""
+    rows, columns = table.sum(1, keepdims=True), table.sum(0, keepdims=True)
+    n = rows.sum(0)[0]
+    expected = rows * columns / np.maximum(n, TINY)
     filled = expected > 0
-    chi2 = np.where(filled, (table - expected) ** 2 / np.where(filled, expected, 1.0), 0.0).sum((-1, -2))
-    r = np.maximum((rows > 0).sum((-1, -2)) - 1, 0)
-    c = np.maximum((columns > 0).sum((-1, -2)) - 1, 0)
+    # Simulated tables lie along the last axis: numpy adds up along a short one an order slower.
+    chi2 = ((table - expected) ** 2 / np.where(filled, expected, np.inf)).sum((0, 1))
+    r = np.maximum((rows > 0).sum((0, 1)) - 1, 0)
+    c = np.maximum((columns > 0).sum((0, 1)) - 1, 0)
     most = n * np.minimum(r, c)
     v = np.sqrt(np.where(most > 0, np.minimum(chi2 / np.maximum(most, TINY), 1.0), 0.0))
     return chi2, v, r * c, most
@@ -111,8 +117,8 @@ class _Simulation:
             n=n,
             independent=independent,
             direction=shares - independent,
-            deviations=ndtri(noise.uniforms(bits, shape)),
-            noises=noise.noise(t, noise.uniforms(bits, shape)),
+            deviations=_simulated_last(ndtri(noise.uniforms(bits, shape))),
+            noises=_simulated_last(noise.noise(t, noise.uniforms(bits, shape))),
         )
 
     def p(self, chi2: float) -> float:
@@ -120,9 +126,14 @@ class _Simulation:
         null = measure(self._tables(self.independent))[0]
         return float((1 + (null >= chi2 * LIKE).sum()) / (1 + len(null)))
 
+    def of_noise(self) -> float:
+        """V of a table without association and without chance but for the noise (root of the mean square)."""
+        table = self.n * self.independent[..., None]
+        return float(np.sqrt((measure(np.maximum(table + self.noises, 0.0))[1] ** 2).mean()))
+
     def deviation(self) -> float:
         """The standard deviation of V from noise alone, at the observed table."""
-        table = self.n * (self.independent + self.direction)
+        table = self.n * (self.independent + self.direction)[..., None]
         return float(measure(np.maximum(table + self.noises, 0.0))[1].std())
 
     def interval(self, v: float) -> tuple[float, float]:
@@ -153,10 +164,15 @@ class _Simulation:
         return np.asarray(measure(self._tables(self._shares(w)))[1])
 
     def _tables(self, shares: Floats) -> Floats:
-        root = np.sqrt(shares)
-        apart = self.deviations - root * (self.deviations * root).sum((-1, -2), keepdims=True)
-        counts = np.maximum(np.rint(self.n * shares + sqrt(self.n) * root * apart), 0.0)
+        root = np.sqrt(shares)[..., None]
+        apart = self.deviations - root * (self.deviations * root).sum((0, 1))
+        counts = np.maximum(np.rint(self.n * shares[..., None] + sqrt(self.n) * root * apart), 0.0)
         return np.asarray(np.maximum(counts + self.noises, 0.0))
+
+
+def _simulated_last(tables: Floats) -> Floats:
+    """Tables (simulated, r, c) as (r, c, simulated)."""
+    return np.ascontiguousarray(np.moveaxis(tables, 0, -1))
 
 
 def _upper(chi2: float, df: float) -> float:

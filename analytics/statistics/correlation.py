@@ -14,13 +14,13 @@ from math import atanh, sqrt, tanh
 
 import numpy as np
 
-from analytics.privacy import mechanisms
+from analytics.privacy.sensitivity import moment_simplex
 from analytics.query.columns import Field
 from analytics.query.model import Release
 from analytics.query.statistic import Asked, Expected, Statistic, Wanted
 from analytics.query.tree import Name
 from analytics.statistics import noise
-from analytics.statistics.cells import Cell
+from analytics.statistics.cells import Cell, inverse
 from analytics.statistics.contingency import ASSOCIATION
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, Figure
@@ -121,15 +121,27 @@ def _mixed(asked: Asked) -> list[Wanted]:
 def expected_correlation(
     releases: Sequence[Release], fields: Sequence[Field], n: int, level: float
 ) -> Expected:
+    """The error that the noise makes in simulation: it is in both variances too, and r ends at 1."""
     scale = releases[0].scale
     assert scale is not None, "only noise is expected"
     x, y = (2 ** (operand.bits - 1) for operand in releases[0].operands)
-    # sum xy = ((x2 - x0) (y2 - y0)) / 16 MxMy: four terms of the nine
-    of_product = 1.96 * 2 * sqrt(mechanisms.variance(scale)) / (16 * x * y)
+    # In units of Mx and My: bell-shaped cohorts of a sixth of the codes each way from their middle, without r.
+    noises, (of_x, of_y, of_r) = noise.simulated(float(scale) / (x * y) ** 2, 9, 3)
+    basis = np.array(inverse(moment_simplex(1).transform), dtype=np.float64)
+    made = np.einsum("ia,jb,abk->ijk", basis, basis, noises.reshape(3, 3, -1))  # in the totals of x^i y^j
+    vx, vy = (np.maximum(1 + z * sqrt(2 / max(1, n - 1)), 0) * n / 9 for z in (of_x, of_y))
+    r = np.clip(of_r / sqrt(max(1, n - 1)), -1, 1)
+    counted = n + made[0, 0]
+    xx = (vx + made[2, 0]) * counted - made[1, 0] ** 2
+    yy = (vy + made[0, 2]) * counted - made[0, 1] ** 2
+    xy = (r * np.sqrt(vx * vy) + made[1, 1]) * counted - made[1, 0] * made[0, 1]
+    shown = (counted >= 4) & (xx > 0) & (yy > 0)
+    off = np.abs(np.clip(xy[shown] / np.sqrt(xx[shown] * yy[shown]), -1, 1) - r[shown])
     return Expected(
-        half_width=of_product / (n * x / 3 * y / 3),
+        half_width=float(np.quantile(off, level)) if off.size else 1.0,
         unit=None,
-        assuming=f"{n} patients in the group, standard deviations of a sixth of the ranges, means in their middle",
+        assuming=f"{n} patients in the group, standard deviations of a sixth of the ranges, means in their middle,"
+        " no correlation",
     )
 
 

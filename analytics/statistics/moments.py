@@ -215,10 +215,19 @@ def _expected_sum(releases: Sequence[Release], fields: Sequence[Field], n: int, 
 def _expected_spread(
     releases: Sequence[Release], fields: Sequence[Field], n: int, level: float, *, squared: bool
 ) -> Expected:
+    """The error that the noise makes in simulation: of few patients it is no straight line of the noises."""
     scale, step, reach = _noise(releases[0], fields[0])
-    # Q = (B0 - B1 + B2) / 4 carries the error; a standard deviation of a sixth of the codes is assumed.
-    of_variance = _noise_of_variance(scale, step, n, level)
-    half = of_variance if squared else of_variance / (2 * step * reach / 3)
+    # In units of M: bell-shaped cohorts of a sixth of the codes each way from their middle.
+    (b0, b1, b2), (of_mean, of_spread) = noise.simulated(float(scale) / reach**2, 3, 2)
+    total = of_mean * sqrt(n) / 3
+    around = np.maximum(1 + of_spread * sqrt(2 / max(1, n - 1)), 0) * max(1, n - 1) / 9
+    counted = n + (b0 + b1 + b2) / 4
+    counted = np.where(counted < 2, np.nan, counted)  # the figure is refused
+    s, q = total + (b2 - b0) / 4, around + total**2 / n + (b0 - b1 + b2) / 4
+    spread = np.clip((q - s * s / counted) / (counted - 1), 0, 1)
+    true = around / max(1, n - 1)
+    off = np.abs(spread - true) if squared else np.abs(np.sqrt(spread) - np.sqrt(true))
+    half = float(np.quantile(off[~np.isnan(off)], level)) * (step * reach) ** (2 if squared else 1)
     unit = fields[0].unit or None
     return Expected(
         half_width=half,

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 TAIL = 0.025
 DRAWS = 4096
+EXPECTED = 16384  # noises behind an expected error
 FEWEST = 64  # draws that must be left for an interval to mean anything
 
 
@@ -69,6 +71,15 @@ def behind(released: int, t: float, u: Floats) -> Floats:
         return np.asarray(np.floor(-t * np.log(u)))  # geometric: it forgets how far below zero it starts
     most = 1 - math.exp(-(released + 1) / t) / (1 + math.exp(-1 / t))  # P(z <= released), which is given
     return np.maximum(float(released) - noise(t, u * most), 0.0)
+
+
+@lru_cache(maxsize=64)
+def simulated(t: float, noises: int, normals: int) -> tuple[Floats, Floats]:
+    """Noises of scale t and standard normals (how many, EXPECTED), the same at every call: for what a preview expects."""
+    from scipy.special import ndtri
+
+    u = uniforms(generator("expected", [noises, normals]), (noises + normals, EXPECTED))
+    return noise(t, u[:noises]), ndtri(u[noises:])
 
 
 def interval(draws: Floats) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise, product
 
 from analytics.query.columns import Field
@@ -15,7 +16,7 @@ from analytics.query.language import parse
 from analytics.query.model import DATASET, By, Plan, Release
 from analytics.query.resolve import Catalogue, DatasetFacts, catalogue_of
 from analytics.query.statistic import Statistic, statistics
-from analytics.query.tree import decimal_text
+from analytics.query.tree import Statement, decimal_text
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
 
@@ -118,12 +119,17 @@ def questions(plan: Plan, facts: Sequence[DatasetFacts]) -> list[Question]:
     return [_question(plan, number, fields, catalogue, label) for number, label in enumerate(labels(plan))]
 
 
+@lru_cache(maxsize=256)
+def _statement(text: str) -> Statement:
+    """A statement of a plan: it names columns and levels as the codebook does, so nothing is left to look up."""
+    return parse(text).statements[0]
+
+
 def _question(
     plan: Plan, number: int, fields: Mapping[str, Field], catalogue: Catalogue, label: str | None
 ) -> Question:
     text = plan.statements[number]
-    # A plan's text names columns and levels as the codebook does: nothing is left to look up.
-    statement = parse(text).statements[0]
+    statement = _statement(text)
     columns = tuple(name.text for name in statement.columns)
     releases = tuple(plan.releases[place] for place in plan.uses[number])
     statistic = statistics()[statement.statistic].of([fields[name] for name in columns])

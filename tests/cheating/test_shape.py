@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analytics.execute import Table
 from analytics.query.model import By, Operand, Release
 from mpcnode.channel import Channel
-from tests.analytics.test_execute import COLUMNS, outcome, plan_of
+from mpcnode.ring import XOR, pack, words_for
+from tests.analytics import asking
+from tests.analytics.test_execute import COLUMNS, outcome, plan_of, played
 from tests.cheating.bench import Play, Tap, play
 from tests.cheating.program import Inputs
 from tests.world import World
@@ -77,3 +80,33 @@ def test_a_plan_sends_the_same_whoever_is_in_its_cohort(mode: str) -> None:
         outcome(world, plan, [clear_table(kind, np.random.default_rng(46))])
         seen.append(shape(frames))
     assert len(seen[0]) == 12 and seen[0] == seen[1] == seen[2]
+
+
+def shared(world: World, clear: dict[str, Any]) -> list[Table]:
+    """Each party's table of a study of `asking`."""
+    words = words_for(asking.FACTS.capacity)
+    rows = len(next(iter(clear.values()))[0])
+    bits = {"": [np.arange(words * 64) < rows]}
+    for field in asking.FACTS.schema.fields:
+        codes, present = (np.pad(column, (0, words * 64 - rows)) for column in clear[field.name])
+        bits[field.name] = [codes >> k & 1 != 0 for k in range(field.bits)] + [present]
+    shares = {name: world.share(pack(np.array(planes)), XOR) for name, planes in bits.items()}
+    return [
+        Table(asking.FACTS.capacity, {name: s[p].components for name, s in shares.items()})
+        for p in range(world.n)
+    ]
+
+
+@pytest.mark.parametrize("program", asking.tables())
+def test_every_statistic_sends_the_same_on_neighbours_and_on_a_table_without_anybody(program: str) -> None:
+    """The same randomness throughout: with a patient, without, and without all others."""
+    rows = [asking.row(number) for number in range(0, asking.ROWS, asking.ROWS // 50)]
+    seen, rounds = [], set()
+    for some in (rows, rows[1:], []):
+        frames: dict[tuple[int, int], list[bytes]] = {}
+        world = World(46, wire=lambda party, transport, frames=frames: Tap(transport, frames))
+        played(world, asking.questions()[program], [shared(world, asking.table(some))])
+        seen.append(shape(frames))
+        rounds |= {session.rounds for session in world.sessions}
+    assert len(seen[0]) == 12 and seen[0] == seen[1] == seen[2]
+    assert len(rounds) == 1
