@@ -103,7 +103,11 @@ def _crossed(
 def _listed(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
     """A list of objects with the same keys: one line each, an interval in one column, a reason at the end."""
     left_out = {
-        key for row in rows for key, value in row.items() if _is_table(value) or isinstance(value, dict)
+        key
+        for row in rows
+        for key, value in row.items()
+        if _is_table(value)
+        or (isinstance(value, dict) and not all(isinstance(v, str) for v in value.values()))
     }
     left_out |= {"reason", "suppressed", "high"} if "low" in rows[0] else {"reason", "suppressed"}
     keys = [key for key in rows[0] if key not in left_out]
@@ -169,6 +173,8 @@ def _is_number(value: Any) -> bool:
 def _cell(value: Any) -> str:
     if value is None or _is_number(value):
         return number(value)
+    if isinstance(value, dict):  # what a stratum is called
+        return " and ".join(map(str, value.values()))
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -546,6 +546,15 @@ def test_margins_and_layers_are_printed_with_their_table_and_reasons_at_the_end_
     ]  # fmt: skip
 
 
+def test_a_stratum_is_printed_by_what_it_is_called():
+    strata = [
+        {"stratum": {"dataset": "Trial A", "sex": "female"}, "value": 1.5, "low": 1.0, "high": 2.0, "n": 60}
+    ]
+    groups = [figure({}, strata=strata)]
+    out = render.answer({"mode": "dp", "statements": [{"text": "t()", "statistic": "t", "groups": groups}]})
+    assert re.search(r"Trial A and female +1.5 +1 to 2 +60", out)
+
+
 def test_rows_with_a_format_are_told_in_it_with_the_groups_side_by_side():
     def rows(mean, sd):
         return [{"characteristic": "age", "level": None, "mean": mean, "sd": sd, "format": "{mean} ({sd})"},

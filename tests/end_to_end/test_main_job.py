@@ -114,6 +114,21 @@ def test_an_analysis_plan_is_answered_with_its_labels(world):
     assert all(group["value"] is not None for s in result["statements"] for group in s["groups"])
 
 
+def test_statistics_on_grids_arms_and_strata_go_the_whole_way(world, noised):
+    """Tables with edges, tables that statements share, effects within each of two datasets."""
+    program = (
+        "histogram(age)\nmedian(age) by sex\ntable_one(age, sex) by arm\nsurvival(time_till_death, 12) by arm\n"
+        "logrank(time_till_death, arm)\ncox(time_till_death, arm)\nrisk_ratio(death_flag, arm, Dead)\n"
+        "difference(bmi, arm)\nmean(age) by dataset"
+    )
+    result = world.stack.ask(program, world.datasets["dp"], mode="dp", epsilon="4")
+    groups = {s["statistic"]: s["groups"] for s in result["statements"]}
+    assert len(groups) == 9 and all(group["n"] > 500 for found in groups.values() for group in found)
+    assert {len(groups[name]) for name in ("median", "table_one", "survival", "mean")} == {2}
+    assert 1 < groups["risk_ratio"][0]["value"] < 1.7 and len(groups["risk_ratio"][0]["strata"]) == 2
+    assert 40 < groups["median"][0]["value"] < 80
+
+
 def test_a_dataset_that_answers_with_noise_is_never_asked_without(world, noised):
     question = {"program": "count()", "datasets": world.datasets["dp"], "epsilon": "1", "mode": "exact"}
     with world.stack.client("analyst") as analyst:
