@@ -92,7 +92,7 @@ def questions(mode: str = "dp") -> dict[str, Plan]:
 
 def missing() -> set[str]:
     """Statistics for which no question was found."""
-    asked = {program.split("(")[0] for program in questions()}
+    asked = {program.split("(")[0] for program in (*questions(), *questions("exact"))}
     return set(statistics()) - asked
 
 
