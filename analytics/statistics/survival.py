@@ -278,8 +278,9 @@ def _blank(question: Question) -> dict[str, Any]:
 
 def tables(asked: Asked) -> list[Wanted]:
     """The life table of the groups."""
-    lifetable.times(asked)
-    return lifetable.table(asked, (), len(asked.columns) == 2)
+    wanted = lifetable.table(asked, (), len(asked.columns) == 2)
+    lifetable.times(asked)  # after the columns are known to be a time and its flag
+    return wanted
 
 
 def expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:

@@ -24,7 +24,7 @@ PROPORTION = SCENARIOS["proportion of a half"]
 def test_totals_of_many_cohorts_are_those_of_the_reference(name: str) -> None:
     scenario = SCENARIOS[name]
     rows = scenario.population(np.random.default_rng(1), 1200)
-    cohorts = {column: codes.reshape(4, 300) for column, codes in rows.items()}
+    cohorts = {column: codes.reshape(4, 300) for column, codes in rows.items() if column[0] != "_"}
     fact = facts(scenario, 300)
     plan = compile(scenario.program, [fact], 10**6, "dp")
     every = np.ones(300, dtype=bool)
