@@ -261,6 +261,8 @@ class Judged:
 
 def judge(scenario: Scenario, n: int, epsilon: float, runs: Runs) -> Judged:
     """The line of a cell."""
+    if scenario.log:
+        runs = _logarithms(runs)
     value, low, high, p = runs.dp.T
     tested = ~np.isnan(p)
     told = ~np.isnan(runs.truth)
@@ -284,6 +286,15 @@ def judge(scenario: Scenario, n: int, epsilon: float, runs: Runs) -> Judged:
         if scenario.null
         else float("nan"),
     )
+
+
+def _logarithms(runs: Runs) -> Runs:
+    """The same with value and interval, and the truth, as logarithms."""
+    with np.errstate(divide="ignore"):
+        parts = [
+            np.concatenate([np.log(x[:, :3]), x[:, 3:]], axis=1) for x in (runs.dp, runs.naive, runs.exact)
+        ]
+        return Runs(*parts, np.log(runs.truth))
 
 
 def _ideal(runs: Runs) -> float:

@@ -61,6 +61,7 @@ class Scenario:
                 `exact` mode over all of it; nan where there is a test and no interval
     read        where the numbers stand in a statement of a Result
     null        nothing is there to be found: a p-value at or below 5 % is a false alarm
+    log         widths are those of the logarithms: of a ratio
     preview     the population is as the preview assumes, so that its expected error is judged
     """
 
@@ -71,6 +72,7 @@ class Scenario:
     truth: float | Callable[[Columns], float] | None = None
     read: Callable[[Statement], Reading] = first_group
     null: bool = False
+    log: bool = False
     preview: bool = False
     fields: tuple[Mapping[str, Any], ...] = ()
     sizes: tuple[int, ...] = SIZES

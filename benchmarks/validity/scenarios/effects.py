@@ -56,13 +56,18 @@ def followed(ratio: float) -> Any:
 def _scenarios() -> list[Scenario]:
     made = []
     for name in ("risk_difference", "risk_ratio", "odds_ratio"):
-        said, program = name.replace("_", " "), f"{name}(died, arm)"
-        made.append(
-            Scenario(name=f"{said}, none", program=program, population=risks(0.3, 0.3), null=True, fields=FIELDS)
-        )
-        made.append(
-            Scenario(name=f"{said}, 0.4 against 0.25", program=program, population=risks(0.4, 0.25), fields=FIELDS)
-        )
+        said, program, log = name.replace("_", " "), f"{name}(died, arm)", name != "risk_difference"
+        for what, population in (("none", risks(0.3, 0.3)), ("0.4 against 0.25", risks(0.4, 0.25))):
+            made.append(
+                Scenario(
+                    name=f"{said}, {what}",
+                    program=program,
+                    population=population,
+                    null=what == "none",
+                    log=log,
+                    fields=FIELDS,
+                )
+            )
     return made
 
 
@@ -73,6 +78,7 @@ SCENARIOS = (
         program="mantel_haenszel(died, arm, stage)",
         population=in_strata(1.0, (0.2, 0.35, 0.5)),
         truth=1.0,
+        log=True,
         null=True,
         fields=FIELDS,
     ),
@@ -81,8 +87,15 @@ SCENARIOS = (
         program="mantel_haenszel(died, arm, stage)",
         population=in_strata(2.0, (0.2, 0.35, 0.5)),
         truth=2.0,
+        log=True,
         fields=FIELDS,
     ),
     Scenario(name="rate", program="rate(months)", population=followed(1.0), fields=FIELDS),
-    Scenario(name="rate ratio", program="rate_ratio(months, arm)", population=followed(0.6), fields=FIELDS),
+    Scenario(
+        name="rate ratio",
+        program="rate_ratio(died, months, arm)",
+        population=followed(0.6),
+        log=True,
+        fields=FIELDS,
+    ),
 )

@@ -95,6 +95,7 @@ SCENARIOS = (
         population=followed(1.0),
         truth=1.0,
         read=first_coefficient,
+        log=True,
         null=True,
         fields=FIELDS,
     ),
@@ -104,6 +105,7 @@ SCENARIOS = (
         population=followed(0.6),
         truth=0.6,
         read=first_coefficient,
+        log=True,
         fields=FIELDS,
     ),
 )
