@@ -73,18 +73,22 @@ def rows() -> dict[str, Any]:
     return {name: (np.asarray(values).astype(np.int64), present) for name, values in columns.items()}
 
 
-def answers(seed: int) -> list[list[Mapping[str, Any]]]:
-    """Statements of `dp` mode and of `exact` mode."""
-    schema, table = parse_codebook(CODEBOOK), rows()
-    fact = DatasetFacts(
+def dataset(minimum_cohort: int = 11) -> DatasetFacts:
+    """The trial, as the portal knows it."""
+    schema = parse_codebook(CODEBOOK)
+    return DatasetFacts(
         id="ab" * 16,
         version=1,
         manifest_hash="cd" * 32,
         capacity=1024,
         schema=schema,
-        policy=dict(schema.policy) | {"minimum_cohort": 1},
+        policy=dict(schema.policy) | {"minimum_cohort": minimum_cohort},
     )
-    noisy = DatasetFacts(**{**vars(fact), "policy": dict(schema.policy)})
+
+
+def answers(seed: int) -> list[list[Mapping[str, Any]]]:
+    """Statements of `dp` mode and of `exact` mode."""
+    noisy, fact, table = dataset(), dataset(minimum_cohort=1), rows()
     plan = compile(PROGRAM, [noisy], 4 * 10**6, "dp")
     rng, integers = np.random.default_rng(seed), []
     for release, clear in zip(plan.releases, evaluate(plan, [noisy], [table]), strict=True):
