@@ -92,6 +92,12 @@ def test_noise_that_the_figures_do_not_know_of_is_noticed(monkeypatch: pytest.Mo
     assert "coverage" in failures(SCENARIOS["count of a half"], 60, 1.0, 600)
 
 
+@pytest.mark.parametrize("name", ["standard deviation", "variance", "r = 0"])
+def test_a_preview_of_few_patients_expects_what_the_noise_does_to_them(name: str) -> None:
+    line = runs.judge(SCENARIOS[name], 60, 1.0, runs.run(SCENARIOS[name], 60, 1.0, 600))
+    assert line.preview == pytest.approx(1, abs=0.2)
+
+
 def test_a_test_that_finds_too_much_is_noticed() -> None:
     null = SCENARIOS["2 x 2, nothing there"]
     p = np.linspace(0.0005, 1, 2000)
