@@ -28,6 +28,7 @@ from analytics.statistics.question import Question
 
 STILL = "one of the columns does not vary in this cohort"
 FOUR = "an interval of a correlation needs four patients"
+NOTHING = 2.0  # from -1 to 1
 ALMOST_ONE = 1 - 1e-12
 
 
@@ -137,8 +138,10 @@ def expected_correlation(
     xy = (r * np.sqrt(vx * vy) + made[1, 1]) * counted - made[1, 0] * made[0, 1]
     shown = (counted >= 4) & (xx > 0) & (yy > 0)
     off = np.abs(np.clip(xy[shown] / np.sqrt(xx[shown] * yy[shown]), -1, 1) - r[shown])
+    # Where most cohorts would have no figure, the preview promises nothing of it.
+    told = shown.mean() > 0.5
     return Expected(
-        half_width=float(np.quantile(off, level)) if off.size else 1.0,
+        half_width=float(np.quantile(off, level)) if told else NOTHING,
         unit=None,
         assuming=f"{n} patients in the group, standard deviations of a sixth of the ranges, means in their middle,"
         " no correlation",

@@ -227,7 +227,9 @@ def _expected_spread(
     spread = np.clip((q - s * s / counted) / (counted - 1), 0, 1)
     true = around / max(1, n - 1)
     off = np.abs(spread - true) if squared else np.abs(np.sqrt(spread) - np.sqrt(true))
-    half = float(np.quantile(off[~np.isnan(off)], level)) * (step * reach) ** (2 if squared else 1)
+    off = off[~np.isnan(off)]
+    most = float(np.quantile(off, level)) if off.size else 1.0  # no figure is expected: it may be anything
+    half = most * (step * reach) ** (2 if squared else 1)
     unit = fields[0].unit or None
     return Expected(
         half_width=half,

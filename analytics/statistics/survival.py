@@ -279,7 +279,7 @@ def _blank(question: Question) -> dict[str, Any]:
 def tables(asked: Asked) -> list[Wanted]:
     """The life table of the groups."""
     wanted = lifetable.table(asked, (), len(asked.columns) == 2)
-    lifetable.times(asked)
+    lifetable.times(asked)  # after the columns are known to be a time and its flag
     return wanted
 
 

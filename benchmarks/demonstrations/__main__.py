@@ -47,7 +47,14 @@ def main() -> None:
     if unknown := [name for name in arguments.names if name not in NAMES]:
         parser.error(f"no demonstration {', '.join(unknown)}: there are {', '.join(NAMES)}")
     for name in arguments.names or NAMES:
-        new = figures(name)
+        try:
+            new = figures(name)
+        except ModuleNotFoundError as missing:
+            # lifelines asks for an older pandas than ours: it stands beside the environment, as in .ci/run.
+            parser.error(
+                f"{name} needs {missing.name}: pip install --no-deps --target FOLDER lifelines==0.30.3 autograd"
+                " autograd-gamma matplotlib, then PYTHONPATH=FOLDER"
+            )
         print(new, flush=True)
         if arguments.write:
             PAGE.write_text(written(PAGE.read_text(), name, new))

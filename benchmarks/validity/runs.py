@@ -132,9 +132,11 @@ def generator(*label: Any) -> np.random.Generator:
 
 def truth(scenario: Scenario) -> float:
     """What is true of the population."""
+    if callable(scenario.truth):
+        return scenario.truth(population(scenario))
     if scenario.truth is not None:
         return scenario.truth
-    rows = {name: codes[None] for name, codes in population(scenario).items()}
+    rows = {name: codes[None] for name, codes in population(scenario).items() if not name.startswith("_")}
     fact = facts(scenario, POPULATION, 1, 2**18)
     plan = compile(scenario.program, [fact], 10**6, "exact")
     (statement,) = figures(plan, [fact], _clear(plan, [totals(r, rows) for r in plan.releases], 0))
@@ -176,7 +178,7 @@ def run(scenario: Scenario, n: int, epsilon: float, runs: int, part: int = 0) ->
     for start in range(0, runs, CHUNK):
         number = min(CHUNK, runs - start)
         drawn = rng.integers(0, size, (number, n))
-        cohorts = {name: codes[drawn] for name, codes in rows.items()}
+        cohorts = {name: codes[drawn] for name, codes in rows.items() if not name.startswith("_")}
         found.append(_chunk(scenario, dp, exact, (fact, lenient), cohorts, number, known, rng))
     return Runs.joined(found)
 
@@ -259,9 +261,12 @@ class Judged:
 
 def judge(scenario: Scenario, n: int, epsilon: float, runs: Runs) -> Judged:
     """The line of a cell."""
+    if scenario.log:
+        runs = _logarithms(runs)
     value, low, high, p = runs.dp.T
-    shown = ~np.isnan(value) & ~np.isnan(low) & ~np.isnan(high)
     tested = ~np.isnan(p)
+    told = ~np.isnan(runs.truth)
+    shown = ~np.isnan(value) & ~np.isnan(low) & ~np.isnan(high) & told if told.any() else tested
     alarms = int((p[tested] <= TYPE_ONE).sum())
     judged = scenario.null and tested.mean() >= FEWEST_SHOWN
     return Judged(
@@ -270,8 +275,8 @@ def judge(scenario: Scenario, n: int, epsilon: float, runs: Runs) -> Judged:
         epsilon=epsilon,
         runs=len(value),
         shown=float(shown.mean()),
-        coverage=_share(((low <= runs.truth) & (runs.truth <= high))[shown]),
-        width=float(np.median((high - low)[shown])) if shown.any() else float("nan"),
+        coverage=_share(((low <= runs.truth) & (runs.truth <= high))[shown]) if told.any() else float("nan"),
+        width=float(np.median((high - low)[shown])) if shown.any() and told.any() else float("nan"),
         ideal=_ideal(runs),
         false_alarms=alarms / tested.sum() if judged else float("nan"),
         false_alarm_bound=upper(alarms, int(tested.sum())) if judged else float("nan"),
@@ -281,6 +286,15 @@ def judge(scenario: Scenario, n: int, epsilon: float, runs: Runs) -> Judged:
         if scenario.null
         else float("nan"),
     )
+
+
+def _logarithms(runs: Runs) -> Runs:
+    """The same with value and interval, and the truth, as logarithms."""
+    with np.errstate(divide="ignore"):
+        parts = [
+            np.concatenate([np.log(x[:, :3]), x[:, 3:]], axis=1) for x in (runs.dp, runs.naive, runs.exact)
+        ]
+        return Runs(*parts, np.log(runs.truth))
 
 
 def _ideal(runs: Runs) -> float:
@@ -304,7 +318,7 @@ def _share(held: Any) -> float:
 
 def _covered(readings: Floats, true: Floats) -> float:
     low, high = readings[:, 1], readings[:, 2]
-    shown = ~np.isnan(low) & ~np.isnan(high)
+    shown = ~np.isnan(low) & ~np.isnan(high) & ~np.isnan(true)
     return _share(((low <= true) & (true <= high))[shown])
 
 

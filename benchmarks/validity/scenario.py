@@ -48,17 +48,20 @@ def of_group(group: Mapping[str, Any]) -> Reading:
     return Reading(group["value"], group["low"], group["high"], group.get("p"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Scenario:
     """One statement, asked of many cohorts.
 
     name        of a line of the table
     program     one statement of the language over the columns of STUDY and `fields`
-    population  codes of every column that the statement reads, of as many rows as are asked for
+    population  codes of every column that the statement reads, of as many rows as are asked for; a column whose name
+                begins with "_" is for `truth` alone
     of          what the interval speaks of: the "population", or the "cohort" itself
-    truth       what is true of the population, where it is not the answer of `exact` mode over all of it
+    truth       what is true of the population, or how it follows from its columns, where it is not the answer of
+                `exact` mode over all of it; nan where there is a test and no interval
     read        where the numbers stand in a statement of a Result
     null        nothing is there to be found: a p-value at or below 5 % is a false alarm
+    log         widths are those of the logarithms: of a ratio
     preview     the population is as the preview assumes, so that its expected error is judged
     """
 
@@ -66,9 +69,10 @@ class Scenario:
     program: str
     population: Callable[[np.random.Generator, int], Columns]
     of: str = "population"
-    truth: float | None = None
+    truth: float | Callable[[Columns], float] | None = None
     read: Callable[[Statement], Reading] = first_group
     null: bool = False
+    log: bool = False
     preview: bool = False
     fields: tuple[Mapping[str, Any], ...] = ()
     sizes: tuple[int, ...] = SIZES

@@ -127,6 +127,17 @@ def test_a_negative_noised_variance_is_held_at_zero():
     assert 0 < group["high"] < 50
 
 
+def test_there_is_no_v_where_noise_alone_looks_like_one_but_p_stays():
+    text = "correlate(arm, region)"
+    seen = [20, 3, 9, 2, 2, 14, 1, 9]
+    (loud,) = say(text, *seen, release=plans.at(ASKED[text], 300_000))["groups"]
+    (quiet,) = say(text, *seen, release=plans.at(ASKED[text], 2_000_000))["groups"]
+    assert loud["value"] is loud["low"] is loud["cramers_v"] is None
+    assert loud["reason"] and not loud["suppressed"]
+    assert loud["p"] > quiet["p"] and loud["chi2"] == quiet["chi2"] > 0
+    assert 0 < quiet["low"] < quiet["cramers_v"] < quiet["high"] < 1
+
+
 def test_p_is_large_for_noise_and_small_for_a_true_association():
     noise_only = [80, 20, 83, 18, 79, 22, 81, 19]
     (group,) = say("correlate(arm, region)", *[noise_only[i] for i in (0, 2, 4, 6, 1, 3, 5, 7)])["groups"]
