@@ -192,7 +192,7 @@ def test_restricted_mean_is_the_area_with_rs_standard_error(lifelines, frame, ta
     assert half == pytest.approx(1.959963984540054 * math.sqrt(variance), rel=1e-6)
 
 
-def test_cumulative_hazard_is_nelson_and_aalens(frame):
+def test_cumulative_hazard_is_nelson_and_aalens(lifelines, frame):
     (groups,) = ask("nelson_aalen(months, 10)", frame, lattice())
     oracle = lifelines.NelsonAalenFitter(nelson_aalen_smoothing=False).fit(frame["months"], frame["died"])
     assert groups[0]["value"] == pytest.approx(oracle.predict(10), abs=1e-9)
@@ -211,7 +211,7 @@ def test_incidence_is_what_survival_leaves(frame):
     assert incidence[0]["low"] == pytest.approx(1 - survival[0]["high"], abs=1e-9)
 
 
-def test_wide_cells_are_near_the_curve_of_single_times():
+def test_wide_cells_are_near_the_curve_of_single_times(lifelines):
     frame = cohort(np.random.default_rng(8), 2000, last=120, scale=70.0)
     (wide,) = ask("survival(months)", frame, codebook(120))
     km = lifelines.KaplanMeierFitter().fit(frame["months"], frame["died"])
@@ -401,7 +401,7 @@ def test_noised_survival_descends_and_ends_where_too_few_are_at_risk():
         assert len(s) < 12 or groups[0]["curve"][-1]["at_risk"] >= 11
 
 
-def test_pooled_trials_are_strata_of_the_test_and_of_the_model():
+def test_pooled_trials_are_strata_of_the_test_and_of_the_model(lifelines):
     statsmodels = pytest.importorskip("statsmodels.duration.survfunc")
     phreg = pytest.importorskip("statsmodels.duration.hazard_regression").PHReg
     rng = np.random.default_rng(12)
