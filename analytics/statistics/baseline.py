@@ -21,7 +21,7 @@ from analytics.query.statistic import Asked, Statistic, Wanted, every
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z, count
-from analytics.statistics.figure import EMPTY, Figure, said, too_few
+from analytics.statistics.figure import EMPTY, NOISE, Figure, said, too_few
 from analytics.statistics.figures import withheld
 from analytics.statistics.histogram import expected, on_grid
 from analytics.statistics.moments import deviation, mean
@@ -92,6 +92,8 @@ def _number(
     unit = f", {column.unit}" if column.unit else ""
     middle = withheld(*moments) or mean(*moments)
     spread = middle if middle.value is None else deviation(*moments)
+    if spread.value == 0 and moments[0].mode == "dp":  # beside no interval it would be read as one
+        spread = Figure(n=spread.n, reason=NOISE)
     quartiles = withheld(*grid) or unavailable(*grid)
     numbers: dict[str, Any] = {"reason": quartiles.reason if quartiles else None}
     if quartiles is None:

@@ -174,6 +174,7 @@ def test_any_integers_give_a_table_with_the_same_rows(mode, data):
         for one in group["characteristics"]:
             if one["value"] is not None and one["low"] is not None:
                 assert one["low"] <= one["value"] <= one["high"]
+            assert mode == "exact" or one["sd"] != 0, "an SD of nothing is no figure of a noised cohort"
 
 
 GIST = Path(__file__).resolve().parents[4] / "shared/data/gist/syn_a_ident.csv"
