@@ -119,11 +119,10 @@ class Running:
         )
 
     def submit(self, program: Any, datasets: Sequence[str], *, epsilon: str = "4", mode: str = "dp") -> str:
+        body = {"program": program, "datasets": list(datasets), "epsilon": epsilon, "mode": mode}
         with self.client("analyst") as analyst:
-            answer = analyst.post(
-                "queries/",
-                json={"program": program, "datasets": list(datasets), "epsilon": epsilon, "mode": mode},
-            )
+            while (answer := analyst.post("queries/", json=body)).status_code == 429:
+                time.sleep(float(answer.headers["Retry-After"]))
             assert answer.status_code == 201, answer.text
             return str(answer.json()["id"])
 
