@@ -25,6 +25,7 @@ from workers import config, exporter
 from workers.errors import Misconfigured
 from workers.heartbeat import Heartbeat
 from workers.version import code_version
+from workers.watchdog import Watchdog
 
 SOFT_LIMIT, HARD_LIMIT = 540, 600  # seconds of one task
 JOBS, HELPERS = (
@@ -91,17 +92,20 @@ def _set_up(**_: Any) -> None:
 
 
 _beat: Heartbeat | None = None
+_dog: Watchdog | None = None
 
 
 def _start(sender: Any, **_: Any) -> None:
     """In the main process of the worker that takes orders; children of the pool, and helpers, have no heartbeat."""
-    global _beat
+    global _beat, _dog
     if JOBS not in sender.app.amqp.queues.consume_from:
         return
     mine = config.load()
     exporter.serve(mine)
     _beat = Heartbeat(mine)
     _beat.start()
+    _dog = Watchdog(mine, JOBS)
+    _dog.start()
     os.register_at_fork(after_in_parent=_replaced)
 
 
@@ -117,6 +121,8 @@ def _replaced() -> None:
 def _stop(**_: Any) -> None:
     if _beat is not None:
         _beat.stop()
+    if _dog is not None:
+        _dog.stop()
 
 
 setup_logging.connect(_set_up)
