@@ -19,10 +19,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(600))
 
 
-def codebook(mode: str, **more: Any) -> dict[str, Any]:
-    """The samples' codebook with a policy for one mode."""
+def codebook(mode: str, *, minimum_cohort: int | None = None, **more: Any) -> dict[str, Any]:
+    """The samples' codebook with a policy for one mode; with a minimum cohort of 1 exact cohorts may lie near."""
     book = json.loads((ROOT / "samples/codebook.json").read_text())
-    return book | {"title": f"samples ({mode})", "policy": book["policy"] | {"modes": [mode]}} | more
+    policy = book["policy"] | {"modes": [mode]}
+    if minimum_cohort is not None:
+        policy["minimum_cohort"] = minimum_cohort
+    return book | {"title": f"samples ({mode})", "policy": policy} | more
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_a_thousand_queued_queries_all_end_with_the_right_answer(start, tables, 
     """Number 19."""
     rows = pandas.read_csv(tables[0], na_values=["NA", ""])
     stack = start(FOURFOLD_JOBS_IN_FLIGHT="3")
-    dataset = stack.upload("provider", codebook("exact"), tables[0])
+    dataset = stack.upload("provider", codebook("exact", minimum_cohort=1), tables[0])
     asked = {}
     began = time.monotonic()
     ends = began + 6000
@@ -94,7 +94,7 @@ def test_twenty_uploads_of_a_hundred_thousand_rows_at_once_leave_the_web_server_
     """Number 21: the real command, twenty times at once, each with rows and a key of its own."""
     stack = start()
     book = tmp_path / "book.json"
-    book.write_text(pandas.Series(codebook("exact", capacity=131072)).to_json())
+    book.write_text(pandas.Series(codebook("exact", minimum_cohort=1, capacity=131072)).to_json())
     commands = []
     for number in range(UPLOADS):
         table = tmp_path / f"{number}.csv"
@@ -182,7 +182,7 @@ def test_a_long_mixed_run_holds_no_more_at_its_end_than_at_its_beginning(
     """Number 22: queries of both modes, refusals, cancelled ones and tables, over PostgreSQL where it is installed."""
     looks = []
     stack = start(DATABASE_URL=postgres.url)
-    exact = stack.upload("provider", codebook("exact"), tables[0])
+    exact = stack.upload("provider", codebook("exact", minimum_cohort=1), tables[0])
     noised = stack.upload("provider", codebook("dp"), tables[0])
     until = time.monotonic() + 60 * MINUTES
     asked = 0
@@ -211,7 +211,11 @@ def test_a_long_mixed_run_holds_no_more_at_its_end_than_at_its_beginning(
                     assert time.monotonic() < until + 600, stack.logs()
             if asked % 50 == 0:
                 title = f"soak {asked}"
-                stack.upload("provider2", codebook("exact", title=title, description=title), tables[0])
+                stack.upload(
+                    "provider2",
+                    codebook("exact", minimum_cohort=1, title=title, description=title),
+                    tables[0],
+                )
             looks.append(held(stack, postgres.connections()))
     quarter = max(1, len(looks) // 4)
     first, last = looks[quarter : 2 * quarter], looks[-quarter:]

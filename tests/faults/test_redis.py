@@ -67,7 +67,7 @@ def test_each_of_fifty_queries_that_waited_while_redis_died_twice_ends_once(tmp_
     stack = Running(tmp_path / "var", REDIS_URL=server.url, FOURFOLD_JOBS_IN_FLIGHT="8")
     try:
         stack.wait_ready()
-        dataset = stack.upload("provider", codebook("exact"), tables[0])
+        dataset = stack.upload("provider", codebook("exact", minimum_cohort=1), tables[0])
         queries = {
             stack.submit(f"count() where age >= {age}", [dataset], mode="exact"): age
             for age in range(40, 40 + jobs)
