@@ -2,7 +2,8 @@
 
 Every party that accepts a guarded exact plan writes its cohorts into its ledger, and says in each hello what may have
 been answered. A session compares with what two of its parties say: whoever gave an answer remembers it, and one alone
-may be the corrupt one, who would learn how near cohorts of its own choice lie. A party that was away learns them so.
+may be the corrupt one, who would learn how near cohorts of its own choice lie. A party that was away learns them so;
+one that remembers what nobody else says does not go on.
 """
 
 from __future__ import annotations

@@ -132,6 +132,9 @@ class Joint:
             contains=lambda head: self.ledger.contains(head.length, head.digest.hex()),
             earlier=memory.told,
         )
+        if not memory.told <= keys.earlier:
+            # Before round 0: the others forgot, or deny it, and what they would compute could be subtracted.
+            raise ProtocolAbort("disagreement", "this party alone remembers an exact answer")
         self.session_id = keys.session_id
         self.watch.channel = keys.channel
         self.watch.passed("handshake")

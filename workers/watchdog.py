@@ -56,5 +56,7 @@ class Watchdog(threading.Thread):
 
 def ended() -> None:
     """End this process as its supervisor would; at once if it does not hear."""
-    threading.Timer(LAST, os._exit, (os.EX_TEMPFAIL,)).start()
+    last = threading.Timer(LAST, os._exit, (os.EX_TEMPFAIL,))
+    last.daemon = True  # a shutdown that ends by itself does not wait for it
+    last.start()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -59,6 +59,13 @@ class Question:
         """What its releases are charged together, those included that other statements share."""
         return sum(release.micro_epsilon for release in self.releases)
 
+    @property
+    def named_strata(self) -> list[dict[str, str]]:
+        """What each stratum is called, in the order of the cells."""
+        names = [self.fields[by.column].name for by in self.strata]
+        called = product(*(self.labels(by) for by in self.strata))
+        return [dict(zip(names, labels, strict=True)) for labels in called]
+
     def axis(self, operand: int, release: int = 0) -> Axis:
         """The unit of a numeric operand of a release."""
         column = self.releases[release].operands[operand]

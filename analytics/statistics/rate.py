@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import exp, prod, sqrt
 from typing import Any
 
@@ -332,7 +331,7 @@ def _strata(question: Question, observed: Observed | None) -> list[dict[str, Any
     if not question.strata:
         return []
     out = []
-    for place, names in enumerate(product(*(question.labels(by) for by in question.strata))):
+    for place, called in enumerate(question.named_strata):
         figure = Figure()
         if observed is not None:
             n = round(_patients(observed, place))
@@ -342,10 +341,7 @@ def _strata(question: Question, observed: Observed | None) -> list[dict[str, Any
                 figure, _ = _alone(observed, place, n)
         out.append(
             {
-                "stratum": {
-                    question.fields[by.column].name: name
-                    for by, name in zip(question.strata, names, strict=True)
-                },
+                "stratum": called,
                 "value": said(figure.value),
                 "low": said(figure.low),
                 "high": said(figure.high),

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from math import prod, sqrt
 from typing import Any
 
@@ -243,7 +242,7 @@ def _strata(question: Question, measure: Measure, compared: Compared | None) -> 
         return []
     out = []
     bits = None if compared is None else compared.bits("strata")
-    for place, names in enumerate(product(*(question.labels(by) for by in question.strata))):
+    for place, called in enumerate(question.named_strata):
         figure = Figure()
         if compared is not None and bits is not None:
             released = compared.tables[place]
@@ -253,10 +252,7 @@ def _strata(question: Question, measure: Measure, compared: Compared | None) -> 
                 figure = _alone(measure, released, compared.t, bits, compared.draws)
         out.append(
             {
-                "stratum": {
-                    question.fields[by.column].name: name
-                    for by, name in zip(question.strata, names, strict=True)
-                },
+                "stratum": called,
                 "value": said(figure.value),
                 "low": said(figure.low),
                 "high": said(figure.high),

@@ -111,12 +111,16 @@ def test_a_party_that_was_not_there_learns_from_the_others_what_was_answered(fou
     assert asked(four, f"count() where age >= {high}", 2) == [[2, 0]]
 
 
-def test_what_one_party_alone_names_is_compared_with_nothing(four, world, ages):
-    """It would learn how near a cohort of its own choice lies."""
+def test_who_alone_remembers_an_answer_ends_the_attempt_before_round_zero(four, world, ages):
+    """What the others forgot could be subtracted; what it names itself is compared with nothing, it may be made up."""
     low, high = two_cuts(ages, lambda n: 0 < n < 11)
     asked(four, f"count() where age >= {low}", 1)
     forgets(world, 0, 1, 3)
-    assert asked(four, f"count() where age >= {high}", 2)[0][0] == 1
+    four.world.networks.clear()
+    before = len(world.portal.said("result"))
+    outcomes = four.ask(world.order(f"count() where age >= {high}", mode="exact", number=2))
+    assert outcomes[2] == "disagreement" and "answered" not in outcomes.values()
+    assert len(world.portal.said("result")) == before
 
 
 def test_with_no_smallest_cohort_nothing_is_compared(tmp_path, ages):
