@@ -163,12 +163,15 @@ class Field:
     def edges(self) -> tuple[int, ...]:
         """The public grid of a number as codes: cell k holds edges[k] <= code < edges[k + 1], and no code is left out.
 
-        It is the codebook's, else up to 12 cells of equal width. The last edge is 2**bits: comparing with it is free.
+        It is the codebook's, else one cell a code, or 12 of equal width. The last edge is 2**bits: comparing with it
+        is free.
         """
         last = self.codes - 1
-        inner = [self.code(value) for value in self.grid] or [
-            (2 * k * last + DEFAULT_CELLS) // (2 * DEFAULT_CELLS) for k in range(1, DEFAULT_CELLS)
-        ]
+        inner = [self.code(value) for value in self.grid]
+        if not inner and self.codes <= DEFAULT_CELLS:
+            inner = list(range(1, self.codes))
+        elif not inner:
+            inner = [(2 * k * last + DEFAULT_CELLS) // (2 * DEFAULT_CELLS) for k in range(1, DEFAULT_CELLS)]
         return (0, *sorted({code for code in inner if 0 < code <= last}), 2**self.bits)
 
     def describe(self) -> dict[str, str]:

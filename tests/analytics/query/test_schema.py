@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analytics.query.language import parse_predicate
@@ -161,6 +161,7 @@ def test_without_a_grid_there_are_twelve_equal_cells_or_one_a_code():
 
 
 @given(st.integers(1, 5000), st.sets(st.integers(1, 5000), max_size=20))
+@example(7, set())
 def test_edges_ascend_from_the_first_code_to_beyond_the_last(last, inner):
     grid = sorted({code for code in inner if code < last})
     field = field_of(
