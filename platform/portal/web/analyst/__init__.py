@@ -1,0 +1,1 @@
+"""What an analyst sees: datasets, programs, results."""
