@@ -25,6 +25,7 @@ from workers.config import Config
 from workers.errors import LedgerError
 from workers.keys import Keys
 from workers.ledger import Ledger
+from workers.witness import Witness
 
 # Noise constants are computed, not stored: these scales stand for all in the digest that parties compare.
 SCALES = tuple(Fraction(10**power) for power in (0, 1, 3, 6, 9))
@@ -44,6 +45,8 @@ class Health:
         self._counted: tuple[int, int, int] = (-1, 0, 0)  # when `datasets` changed last, datasets, columns
         self._turn = 0
         self._last_error = ""
+        self.witness = Witness(config.database)
+        self._audit: dict[str, Any] = {}
         self._known: tuple[tuple[int, str], list[list[Any]]] | None = None
 
     def say(self, ledger: Ledger) -> tuple[tuple[int, str], dict[str, Any]]:
@@ -55,6 +58,7 @@ class Health:
         store = self._store()
         try:
             self._known = ledger.head(), self._peers(ledger)
+            self._audit = self.witness.said()
         except LedgerError as wrong:
             if self._known is None:
                 raise
@@ -68,6 +72,7 @@ class Health:
             "started": self._started,
             "redis_us": latency(self._redis),
             "peers": peers,
+            "audit": self._audit,
         }
 
     def _store(self) -> dict[str, Any]:

@@ -98,9 +98,10 @@ def beat(config: Config, own: Keys, ledger: Ledger, portal: Portal, connect: Con
     except LedgerError as wrong:
         failed = wrong
     head, said = health.say(ledger)
-    portal.report(report.heartbeat(config.party, code_version(), head, busy=not idle, health=said))
+    answer = portal.report(report.heartbeat(config.party, code_version(), head, busy=not idle, health=said))
     if failed is not None:
         raise failed
+    health.witness.hear(answer.get("audit"))
     if idle:
         post_answers(ledger, portal)
 

@@ -139,3 +139,20 @@ def test_a_lost_party_comes_back_from_its_backup_and_an_older_backup_is_refused(
         )
     finally:
         stack.end_somehow()
+
+
+def test_the_audit_trail_of_a_running_stack_holds_and_all_four_parties_have_signed_it(world, tmp_path):
+    file = tmp_path / "trail.jsonl"
+    deadline, signers = time.monotonic() + 60, set()
+    while signers != {0, 1, 2, 3}:
+        assert time.monotonic() < deadline, signers
+        file.unlink(missing_ok=True)
+        exported = manage(world.stack, "export_audit", str(file))
+        assert exported.returncode == 0, exported.stderr
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        signers = {row["signed"]["party"] for row in rows if "signed" in row}
+        time.sleep(0.5)
+    assert any(row["event"]["kind"] == "dataset announced" for row in rows if "event" in row)
+    for argv in ([], [str(file)]):
+        checked = manage(world.stack, "verify_audit", *argv)
+        assert checked.returncode == 0 and "holds" in checked.stdout, checked.stderr

@@ -36,6 +36,7 @@ def words(party, *, lines=0, head=HEADS[0], store=None, version="1", **changes):
         "started": 1_800_000_000,
         "redis_us": 300,
         "peers": [],
+        "audit": {"number": 0, "hash": "0" * 64, "wrong": False},
         **changes,
     }
     return party.signed(

@@ -18,6 +18,7 @@ from portal.api import serializers
 from portal.api.authentication import PartyAuthentication
 from portal.api.permissions import IsThatParty
 from portal.api.renderers import BytesRenderer, JSONRenderer
+from portal.audit import chain
 from portal.keys import portal_public
 from portal.operations import pauses
 from portal.queries import actions, attempts
@@ -61,7 +62,11 @@ class Reports(APIView):
     def post(self, request: Any, party: int) -> Response:
         if party >= PARTIES:
             raise NotFound
-        return Response({"accepted": posted.accept(posted.read(party, request.data))})
+        report = posted.read(party, request.data)
+        answer: dict[str, Any] = {"accepted": posted.accept(report)}
+        if report.kind == "heartbeat":
+            answer["audit"] = chain.countersign(party, report.report, report.signature)
+        return Response(answer)
 
 
 class PartyView(APIView):

@@ -513,8 +513,18 @@ class ReportSerializer(serializers.Serializer):
     )
 
 
+class TrailSerializer(serializers.Serializer):
+    number = serializers.IntegerField(help_text="the last line that `events` lead to")
+    hash = serializers.CharField(help_text="its hash")
+    events = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="digests of the events after the line that the heartbeat named",
+    )
+
+
 class AcceptedSerializer(serializers.Serializer):
     accepted = serializers.BooleanField(help_text="false: it was known already")
+    audit = TrailSerializer(required=False, help_text="of a heartbeat: how the audit trail goes on")
 
 
 class LoginSerializer(serializers.Serializer):

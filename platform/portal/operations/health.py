@@ -27,7 +27,7 @@ CLOCK_SKEW = 60  # seconds, as much as an order allows
 SETTLED = 15  # seconds after which a peer's word on a ledger must be in that party's own heartbeat
 _HEX32, _HEX64 = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{64}")
 _STORE = {"readable", "writable", "free_bytes", "datasets", "columns", "last_error"}
-_NAMES = {"store", "constants", "fingerprint", "started", "redis_us", "peers"}
+_NAMES = {"store", "constants", "fingerprint", "started", "redis_us", "peers", "audit"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,7 @@ def fits(said: Any) -> bool:
         and isinstance(peers, list)
         and len(peers) < PARTIES
         and all(_peer(entry) for entry in peers)
+        and _audit(said["audit"])
     )
 
 
@@ -174,6 +175,10 @@ def _own(said: Mapping[str, Any], beat: PartyState, fingerprint: str) -> list[st
             reasons.append(f"Redis answers it in {said['redis_us'] // 1000} ms")
         if said["fingerprint"] != fingerprint:
             reasons.append("its keys are not those that are pinned here")
+        if said.get("audit", {}).get("wrong"):
+            reasons.append(
+                "it saw an audit trail that this portal's does not continue: run `manage.py verify_audit`"
+            )
     if abs(skew) > CLOCK_SKEW:
         reasons.append(f"its clock is {abs(skew)} s {'ahead' if skew > 0 else 'behind'}")
     return reasons
@@ -238,6 +243,16 @@ def _peer(entry: Any) -> bool:
         return False
     party, length, head = entry
     return _whole(party) and party < PARTIES and _whole(length) and _matches(_HEX64, head)
+
+
+def _audit(said: Any) -> bool:
+    return (
+        isinstance(said, dict)
+        and set(said) == {"number", "hash", "wrong"}
+        and _whole(said["number"])
+        and _matches(_HEX64, said["hash"])
+        and isinstance(said["wrong"], bool)
+    )
 
 
 def _whole(value: Any) -> bool:

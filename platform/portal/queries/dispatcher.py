@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from analytics import logs
 from portal.absence import replacement
+from portal.audit import chain
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.operations import pauses, retention
 from portal.queries import attempts
@@ -100,6 +101,7 @@ def _loop(sender: Sender, stopped: threading.Event, sleep: Callable[[float], obj
         if time.monotonic() >= tidy_at:
             tidy_at += retention.EVERY
             retention.tidy()
+        chain.seal()
         try:
             tick(sender)
             waiting = False
