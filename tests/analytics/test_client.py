@@ -391,7 +391,7 @@ def test_ask_with_party_keys_prints_only_what_three_signed_and_follows_from_it(r
     options = (*ASK, "--parties", str(keys), "count()")
     code, out, err = run(asked((200, result(0, 1, 2)), (200, {"id": "d"})), *options)
     assert (code, "parties 0, 1, 2 signed" in err) == (0, True)
-    assert seen == [(result(0, 1, 2), "count()", "1", "dp", [{"id": "d"}])]
+    assert seen == [(result(0, 1, 2), "count()", "1", "dp", [{"id": "d"}], None)]
     code, out, err = run(asked((200, result(0, 1))), *options)
     assert (code, out) == (1, "")
     assert "2 equal signatures" in err
