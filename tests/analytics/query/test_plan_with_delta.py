@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from math import comb, exp
 
 import pytest
 
+from analytics.privacy import mechanisms
 from analytics.privacy.accountant import ATTO
 from analytics.query import policy
 from analytics.query.describe import describe
@@ -58,6 +60,15 @@ def test_less_noise_for_the_same_charge_and_within_its_delta():
     assert len(set(by_noise)) == 1
     assert lost(by_noise[0], 40, 1) <= 1e-6 < lost(by_noise[0] / 0.9, 40, 1)
     assert plan.loss.squares == sum(r.micro_epsilon**2 for r in plan.releases)
+
+
+def test_a_program_whose_noise_is_nine_tenths_of_its_scale_is_caught(monkeypatch):
+    """A mutant of the mechanism: the plan looks whole, and what its noise gives away is above the delta it charges."""
+    honest = mechanisms.scale
+    monkeypatch.setattr(mechanisms, "scale", lambda *arguments: honest(*arguments) * Fraction(9, 10))
+    plan = compile(program(40), [facts()], 1_000_000, "dp", MILLIONTH)
+    by_noise = {release.sensitivity / float(release.scale) for release in plan.releases}
+    assert len(by_noise) == 1 and lost(by_noise.pop(), 40, 1) > 5e-6
 
 
 def test_without_delta_a_plan_and_an_order_are_the_bytes_that_they_always_were():
