@@ -41,7 +41,9 @@ def ask(options: argparse.Namespace) -> int:
         return twin(options)
     parties = None if options.parties is None else _parties(options.parties)
     client, program = Client(options.url, options.token), _program(options.program)
-    query = client.ask(program, options.dataset, options.epsilon, options.mode, confirmed=options.confirm)
+    query = client.ask(
+        program, options.dataset, options.epsilon, options.mode, options.delta, confirmed=options.confirm
+    )
     print(f"query {query['id']}", file=sys.stderr, flush=True)
     result = client.wait(query["id"], options.timeout, told=lambda state: print(state, file=sys.stderr))
     if parties is not None:
@@ -51,7 +53,7 @@ def ask(options: argparse.Namespace) -> int:
         signers = agreed(result, parties)
         asked = request(program, options.dataset, options.epsilon, options.mode)["program"]
         bodies = [client.dataset(dataset) for dataset in options.dataset]
-        recomputed(result, asked, options.epsilon, options.mode, bodies)
+        recomputed(result, asked, options.epsilon, options.mode, bodies, options.delta)
         print(
             f"{_signed(signers, security(result))}; plan and figures computed again here are the same",
             file=sys.stderr,
@@ -65,7 +67,12 @@ def ask(options: argparse.Namespace) -> int:
 def preview(options: argparse.Namespace) -> int:
     client = Client(options.url, options.token)
     body = client.preview(
-        _program(options.program), options.dataset, options.epsilon, options.mode, _assumed(options.assume)
+        _program(options.program),
+        options.dataset,
+        options.epsilon,
+        options.mode,
+        _assumed(options.assume),
+        options.delta,
     )
     answered = None
     if options.twin:
@@ -102,15 +109,16 @@ def twin(options: argparse.Namespace) -> int:
 
 
 def _twin_answer(options: argparse.Namespace, found: Sequence[Any]) -> dict[str, Any]:
-    from analytics.privacy.accountant import EpsilonRejected, micro_epsilon
+    from analytics.privacy.accountant import DeltaRejected, EpsilonRejected, atto_delta, micro_epsilon
     from analytics.query.errors import QueryError
     from analytics.query.plan import compile
     from analytics.twin import answer
 
     program = request(_program(options.program), [], options.epsilon, options.mode)["program"]
     try:
-        return answer(compile(program, found, micro_epsilon(options.epsilon), options.mode), found)
-    except (QueryError, EpsilonRejected) as wrong:
+        delta = 0 if options.delta is None else atto_delta(options.delta)
+        return answer(compile(program, found, micro_epsilon(options.epsilon), options.mode, delta), found)
+    except (QueryError, EpsilonRejected, DeltaRejected) as wrong:
         raise RequestRejected(str(wrong), wrong.code) from None
 
 
@@ -188,6 +196,9 @@ def _parser() -> argparse.ArgumentParser:
             "--dataset", required=True, action="append", metavar="ID", help="again to pool several"
         )
         command.add_argument("--epsilon", default="1", help="total for the program, per dataset (default 1)")
+        command.add_argument(
+            "--delta", help="beside epsilon, such as 1e-6: less noise for a plan of more than twelve tables"
+        )
         command.add_argument("--mode", choices=("dp", "exact"), default="dp")
         command.add_argument("--timeout", type=seconds, default=600.0, metavar="SECONDS")
         command.add_argument("--json", action="store_true", help="print the body as JSON")
@@ -219,6 +230,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--token", help="your API token")
     command.add_argument("--dataset", action="append", metavar="ID", help="again to pool several")
     command.add_argument("--epsilon", default="1", help="total for the program, per dataset (default 1)")
+    command.add_argument(
+        "--delta", help="beside epsilon, such as 1e-6: less noise for a plan of more than twelve tables"
+    )
     command.add_argument("--mode", choices=("dp", "exact"), default="dp")
     command.add_argument("--json", action="store_true", help="print the body as JSON")
     command.add_argument("--csv", metavar="FILE", help="write the twin's raw table")

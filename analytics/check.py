@@ -13,7 +13,7 @@ from math import isclose
 from typing import Any
 
 from analytics.client import Unverified
-from analytics.privacy.accountant import EpsilonRejected, micro_epsilon
+from analytics.privacy.accountant import DeltaRejected, EpsilonRejected, atto_delta, micro_epsilon
 from analytics.query import released
 from analytics.query.approval import BadSignature, verify
 from analytics.query.consent import PASSIVE
@@ -101,6 +101,7 @@ def recomputed(
     epsilon: str,
     mode: str,
     datasets: Sequence[dict[str, Any]],
+    delta: str | None = None,
 ) -> None:
     """Return if this program over these datasets is the signed plan, and its figures are those shown.
 
@@ -109,14 +110,14 @@ def recomputed(
     """
     try:
         facts = [facts_of(body) for body in datasets]
-        plan = compile(program, facts, micro_epsilon(epsilon), mode)
+        plan = compile(program, facts, micro_epsilon(epsilon), mode, _atto(delta))
         if plan.hash != result["plan_hash"]:
             raise Unverified("the parties computed another plan than this program over these datasets")
         if result.get("from"):
             plan = _read_again(plan, facts, mode, result)
         again = figures(plan, facts, result["integers"])
         same = _same(json.loads(json.dumps(again)), result["statements"])
-    except (QueryError, EpsilonRejected, IndexError, KeyError, TypeError, ValueError) as wrong:
+    except (QueryError, EpsilonRejected, DeltaRejected, IndexError, KeyError, TypeError, ValueError) as wrong:
         raise Unverified(f"the figures cannot be computed again: {wrong}") from None
     if not same:
         raise Unverified("the figures shown are not those that follow from the signed integers")
@@ -126,7 +127,8 @@ def _read_again(plan: Plan, facts: Sequence[DatasetFacts], mode: str, result: Ma
     """The plan with the noise of the earlier tables that it was read from, if its integers follow from those."""
     earlier = []
     for source in result["sources"]:
-        old = compile(source["program"], facts, micro_epsilon(source["epsilon"]), mode)
+        delta = _atto(source.get("delta"))
+        old = compile(source["program"], facts, micro_epsilon(source["epsilon"]), mode, delta)
         if old.hash != source["plan_hash"]:
             raise Unverified(
                 f"query {source['query']} computed another plan than the program it is said to be"
@@ -140,6 +142,10 @@ def _read_again(plan: Plan, facts: Sequence[DatasetFacts], mode: str, result: Ma
     if tables != result["integers"]:
         raise Unverified("the integers are not sums of those that the parties signed")
     return read
+
+
+def _atto(delta: str | None) -> int:
+    return 0 if delta in (None, "0") else atto_delta(str(delta))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -96,18 +96,26 @@ class Client:
         epsilon: str,
         mode: str,
         assumptions: dict[str, Any] | None = None,
+        delta: str | None = None,
     ) -> dict[str, Any]:
         """The plan of a program, and what it would cost. Nothing is submitted."""
-        body = request(program, datasets, epsilon, mode)
+        body = request(program, datasets, epsilon, mode, delta)
         if assumptions:
             body["assumptions"] = assumptions
         return self._call("POST", "/api/queries/preview/", body)
 
     def ask(
-        self, program: str, datasets: Sequence[str], epsilon: str, mode: str, *, confirmed: bool = False
+        self,
+        program: str,
+        datasets: Sequence[str],
+        epsilon: str,
+        mode: str,
+        delta: str | None = None,
+        *,
+        confirmed: bool = False,
     ) -> dict[str, Any]:
         """Submit a program; returns the query with its "id". `confirmed`: also where a figure is not useful."""
-        body = request(program, datasets, epsilon, mode)
+        body = request(program, datasets, epsilon, mode, delta)
         if confirmed:
             body["confirm"] = ["not_useful"]
         query = self._call("POST", "/api/queries/", body)
@@ -177,7 +185,9 @@ class Client:
             raise Unreachable(f"{self.url} cannot be reached: {wrong}") from None
 
 
-def request(program: str, datasets: Sequence[str], epsilon: str, mode: str) -> dict[str, Any]:
+def request(
+    program: str, datasets: Sequence[str], epsilon: str, mode: str, delta: str | None = None
+) -> dict[str, Any]:
     """The body of a submission. A program that begins with a brace is sent as the JSON object it is."""
     text: Any = program
     if program.lstrip().startswith("{"):
@@ -185,7 +195,8 @@ def request(program: str, datasets: Sequence[str], epsilon: str, mode: str) -> d
             text = json.loads(program)
         except ValueError as wrong:
             raise RequestRejected(f"the program begins like JSON but is none: {wrong}") from None
-    return {"program": text, "datasets": list(datasets), "epsilon": epsilon, "mode": mode}
+    asked = {"program": text, "datasets": list(datasets), "epsilon": epsilon, "mode": mode}
+    return asked if delta is None else {**asked, "delta": delta}
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

@@ -23,6 +23,10 @@ def answer(result: dict[str, Any]) -> str:
         if result.get("missing") is None
         else [f"{result.get('security')}: party {result['missing']} was missing"]
     )
+    if result.get("delta", "0") != "0":
+        how.append(
+            f"epsilon {_epsilon(result['epsilon'])}, delta {result['delta']}: {result.get('means', '')}"
+        )
     statements = ("\n".join(_statement(s, noised)) for s in result.get("statements", []))
     return "\n\n".join([*how, *statements, *_tests(result)])
 

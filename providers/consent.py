@@ -13,6 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from analytics.privacy.accountant import delta_text
 from analytics.query.approval import BadSignature, public_hex, sign, verify
 from analytics.query.consent import (
     PASSIVE,
@@ -49,7 +50,8 @@ class Asked:
             yield f"  program: {line}"
         for dataset in order.datasets:
             yield f"  dataset {dataset.id}{' (yours)' if dataset.id in self.datasets else ''}"
-        cost = f"epsilon {order.micro_epsilon / 10**6:g}, at most {order.max_attempts} times"
+        delta = f", delta {delta_text(order.atto_delta)}" if order.atto_delta else ""
+        cost = f"epsilon {order.micro_epsilon / 10**6:g}{delta}, at most {order.max_attempts} times"
         yield f"  mode {order.mode}, {cost if order.mode == 'dp' else 'no noise'}, minimum cohort {order.minimum_cohort}"
         yield f"  valid until {time.strftime('%Y-%m-%d %H:%M', time.gmtime(order.expires))} UTC"
         yield f"THREE PARTIES INSTEAD OF FOUR ({PASSIVE}): party {missing} is missing."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.privacy.accountant import short_text
+from analytics.privacy.accountant import delta_text, short_text
 from analytics.query import policy
 from analytics.query.approval import BadSignature, fingerprint, verify
 from analytics.query.model import digest
@@ -58,6 +58,12 @@ class Predecessor:
             raise UploadRefused(
                 f"the codebook's policy.epsilon is {short_text(new['micro_epsilon'])}, and the budget of this chain"
                 f" is {short_text(old['micro_epsilon'])}: a new version brings no more; write that or less"
+            )
+        deltas = old.get("atto_delta", 0), new.get("atto_delta", 0)
+        if deltas[1] > deltas[0]:
+            raise UploadRefused(
+                f"the codebook's policy.delta is {delta_text(deltas[1])}, and that of this chain is"
+                f" {delta_text(deltas[0])}: a new version brings no more; write that or less"
             )
         terms = policy.loosened(old, new)
         if terms and not looser:

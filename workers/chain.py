@@ -9,7 +9,7 @@ version only if it continues the newest one it took itself, whatever the portal 
     conflict         another manifest with this number was asked about already
     chain_version    the number is the next one: none is skipped
     chain_previous   the manifest names the hash of the one it follows
-    chain_budget     the chain's total of epsilon never grows
+    chain_budget     the chain's totals of epsilon and delta never grow
 
 A version that nobody asked about yet may be replaced by another of the same number: the parties may have
 rejected it. From its receipt on a party answers on the newest version alone, so the shares of older ones go.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from analytics.privacy.accountant import delta_text
 from mpcnode.errors import StoreError
 from mpcnode.store import Store
 from workers.errors import BundleRejected
@@ -70,6 +71,8 @@ def check(manifest: Manifest, known: Version | None, *, handed: bool = False) ->
         _must(manifest.previous == known.manifest_hash, "chain_previous", "the manifest follows another one")
     _must(manifest.cap <= known.cap, "chain_budget",
           f"the chain's total is {known.cap} micro-epsilon: a new version brings no more")  # fmt: skip
+    _must(manifest.delta_cap <= known.delta_cap, "chain_budget",
+          f"the chain's delta is {delta_text(known.delta_cap)}: a new version brings no more")  # fmt: skip
 
 
 def follow(manifest: Manifest, store: Store, ledger: Ledger, *, handed: bool = False) -> None:
@@ -97,6 +100,7 @@ def _version(manifest: Manifest, *, used: bool = False) -> Version:
         previous=manifest.previous,
         provider_key=manifest.provider_key,
         cap=manifest.cap,
+        delta_cap=manifest.delta_cap,
         used=used,
     )
 

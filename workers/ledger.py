@@ -4,7 +4,8 @@ One SQLite file holds four things that must agree, so every change is one transa
 lines (hash-chained, never changed), what they add up to per dataset chain, the chain's versions (the newest
 alone answers, and none brings a fresh budget), and the attempts this party has accepted. A debit goes
 RESERVED -> SPENT before this party's READY leaves, else RESERVED -> RETURNED; back from SPENT it comes only
-with an ABANDON of every other party. Whole micro-epsilon, so sums are exact. The heads of the peers' ledgers
+with an ABANDON of every other party. Whole micro-epsilon, units of 10^-18 of delta and squares of epsilon, so sums are
+exact; a further debit must fit by their sum or by zCDP (`analytics.privacy.filters`). The heads of the peers' ledgers
 are kept too: a peer that shows an older ledger than before is refused.
 """
 
@@ -13,11 +14,22 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from analytics.privacy.filters import Loss
 from analytics.query.model import digest
+from workers.accounts import (
+    Balance,
+    Charge,
+    Version,
+    allowance_of,
+    as_far_as_it_fits,
+    hashed,
+    held_of,
+    loss_of,
+    named,
+)
 from workers.errors import (
     AttemptRefused,
     BudgetExhausted,
@@ -29,49 +41,9 @@ from workers.errors import (
 )
 from workers.exact_answers import ExactAnswers
 
+__all__ = ["GENESIS", "Balance", "Charge", "Ledger", "Version"]
+
 GENESIS = "0" * 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Charge:
-    """What one attempt costs one dataset chain, and the cap its signed manifest sets; micro-epsilon.
-
-    chain  None: the dataset is the first version, and its id is the chain's
-    """
-
-    dataset: str
-    micro_epsilon: int
-    cap: int
-    chain: str | None = None
-
-    @property
-    def account(self) -> str:
-        """What the ledger charges: the chain, whichever version was asked about."""
-        return self.chain or self.dataset
-
-
-@dataclass(frozen=True, kw_only=True)
-class Version:
-    """One version of a chain as this party took it; `previous` is "" for the first, `cap` micro-epsilon."""
-
-    chain: str
-    version: int
-    dataset: str
-    manifest_hash: str
-    previous: str
-    provider_key: str
-    cap: int
-    used: bool = False  # an order on it was accepted here
-
-
-@dataclass(frozen=True, kw_only=True)
-class Balance:
-    """One dataset chain at this party, in micro-epsilon; `mode` is None until an order ran."""
-
-    cap: int
-    reserved: int
-    spent: int
-    mode: str | None
 
 
 class Ledger(ExactAnswers):
@@ -105,9 +77,8 @@ class Ledger(ExactAnswers):
                 db.execute("INSERT INTO missed VALUES (?, ?, ?)", (missing, nonce, attempt))
             for charge in charges:
                 self._hold(db, charge, mode)
-                row = (charge.account, nonce, attempt, mode, charge.micro_epsilon)
-                db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'RESERVED')", row)
-                self._append(db, "RESERVED", *row)
+                self._debit(db, charge.account, nonce, attempt, mode, charge.loss, "RESERVED")
+                self._append(db, "RESERVED", charge.account, nonce, attempt, mode, charge.loss)
                 if charge.dataset in cells:
                     kept = (nonce, attempt, charge.account, charge.dataset, cells[charge.dataset])
                     db.execute("INSERT INTO cells VALUES (?, ?, ?, ?, ?, 0)", kept)
@@ -119,7 +90,8 @@ class Ledger(ExactAnswers):
         """
         with self._transaction() as db:
             self._open(db, nonce, attempt)
-            for dataset, mode, micro, state in self._debits(db, nonce, attempt):
+            for debit in self._debits(db, nonce, attempt):
+                dataset, mode, state = debit["dataset"], debit["mode"], debit["state"]
                 if state != "RESERVED":
                     raise LedgerError(f"a debit of attempt {attempt} is {state}, not RESERVED")
                 fixed = db.execute("SELECT mode FROM chains WHERE dataset = ?", (dataset,)).fetchone()[0]
@@ -127,7 +99,7 @@ class Ledger(ExactAnswers):
                     raise ModeFixed(fixed=fixed)
                 db.execute("UPDATE chains SET mode = ? WHERE dataset = ?", (mode, dataset))
                 self._move(db, nonce, attempt, dataset, "SPENT")
-                self._append(db, "SPENT", dataset, nonce, attempt, mode, micro, session)
+                self._append(db, "SPENT", dataset, nonce, attempt, mode, loss_of(debit), session)
             db.execute(
                 "UPDATE attempts SET session = ? WHERE nonce = ? AND attempt = ?", (session, nonce, attempt)
             )
@@ -139,7 +111,7 @@ class Ledger(ExactAnswers):
         """
         with self._transaction() as db:
             self._open(db, nonce, attempt)
-            if any(state != "SPENT" for *_, state in self._debits(db, nonce, attempt)):
+            if any(debit["state"] != "SPENT" for debit in self._debits(db, nonce, attempt)):
                 raise LedgerError("nothing is opened before its debit is SPENT")
             self._flag(db, nonce, attempt, "opened")
 
@@ -195,7 +167,7 @@ class Ledger(ExactAnswers):
     def spent(self, *, nonce: str, attempt: int) -> bool:
         """Whether a debit of the attempt is SPENT: whether its READY may have left."""
         with self._connection() as db:
-            return any(state == "SPENT" for *_, state in self._debits(db, nonce, attempt))
+            return any(debit["state"] == "SPENT" for debit in self._debits(db, nonce, attempt))
 
     def take_back(
         self, *, nonce: str, attempt: int, abandons: Mapping[int, str], others: Sequence[int]
@@ -212,9 +184,9 @@ class Ledger(ExactAnswers):
             row = self._attempt(db, nonce, attempt)
             if not row["abandoned"]:
                 raise LedgerError("this party has not abandoned the attempt: it might still open")
-            for dataset, mode, micro, state in self._debits(db, nonce, attempt):
-                if state == "SPENT":
-                    self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
+            for debit in self._debits(db, nonce, attempt):
+                if debit["state"] == "SPENT":
+                    self._release(db, nonce, attempt, debit, row["session"])
 
     # -- versions of a chain -------------------------------------------------------------------------------
 
@@ -245,9 +217,9 @@ class Ledger(ExactAnswers):
                 return False
             if after is not None and after.version == version.version:
                 db.execute(
-                    "UPDATE versions SET dataset = ?, manifest_hash = ?, previous = ?, cap = ?"
+                    "UPDATE versions SET dataset = ?, manifest_hash = ?, previous = ?, cap = ?, delta_cap = ?"
                     " WHERE chain = ? AND version = ?",
-                    (version.dataset, version.manifest_hash, version.previous, version.cap,
+                    (version.dataset, version.manifest_hash, version.previous, version.cap, version.delta_cap,
                      version.chain, version.version),
                 )  # fmt: skip
             else:
@@ -279,7 +251,7 @@ class Ledger(ExactAnswers):
     def balance(self, chain: str) -> Balance | None:
         """What a chain has reserved and spent here, over all its versions; None if it was never charged."""
         with self._connection() as db:
-            account = db.execute("SELECT cap, mode FROM chains WHERE dataset = ?", (chain,)).fetchone()
+            account = db.execute("SELECT * FROM chains WHERE dataset = ?", (chain,)).fetchone()
             if account is None:
                 return None
             newest = self._newest(db, chain)
@@ -290,8 +262,10 @@ class Ledger(ExactAnswers):
                 ).fetchall()
             )
             return Balance(
-                cap=account[0] if newest is None else newest.cap, mode=account[1],
+                cap=account["cap"] if newest is None else newest.cap, mode=account["mode"],
                 reserved=sums.get("RESERVED", 0), spent=sums.get("SPENT", 0),
+                delta_cap=account["delta_cap"] if newest is None else newest.delta_cap,
+                atto_delta=account["delta_held"], squares=account["squares_held"],
             )  # fmt: skip
 
     def attempt(self, nonce: str, attempt: int) -> dict[str, Any] | None:
@@ -399,21 +373,15 @@ class Ledger(ExactAnswers):
                 db.execute(
                     "UPDATE versions SET used = 1 WHERE chain = ? AND dataset = ?", (chain, charge.dataset)
                 )
-                db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (chain, charge.cap))
-                cap, held, fixed = db.execute(
-                    "SELECT cap, held, mode FROM chains WHERE dataset = ?", (chain,)
-                ).fetchone()
-                if fixed not in (None, mode):
-                    raise ModeFixed(fixed=fixed)
-                micro = min(charge.micro_epsilon, cap - held)
-                db.execute(
-                    "UPDATE chains SET held = held + ?, mode = ? WHERE dataset = ?",
-                    (micro, mode, chain),
-                )
-                row = (chain, nonce, attempt, mode, micro)
-                db.execute("INSERT INTO debits VALUES (?, ?, ?, ?, ?, 'SPENT')", row)
-                self._append(db, "RESERVED", *row)
-                self._append(db, "SPENT", *row)
+                account = self._account(db, charge)
+                if account["mode"] not in (None, mode):
+                    raise ModeFixed(fixed=account["mode"])
+                loss = as_far_as_it_fits(allowance_of(account), held_of(account), charge.loss)
+                self._add(db, chain, loss)
+                db.execute("UPDATE chains SET mode = ? WHERE dataset = ?", (mode, chain))
+                self._debit(db, chain, nonce, attempt, mode, loss, "SPENT")
+                self._append(db, "RESERVED", chain, nonce, attempt, mode, loss)
+                self._append(db, "SPENT", chain, nonce, attempt, mode, loss)
             return bool(charges)
 
     # -- the whole of it -----------------------------------------------------------------------------------
@@ -428,21 +396,21 @@ class Ledger(ExactAnswers):
             states: dict[tuple[Any, ...], str] = {}
             for row in db.execute("SELECT * FROM lines ORDER BY number"):
                 number += 1
-                line = {"type": "fourfold/1/ledger", **dict(row)}
+                line = hashed(dict(row))
                 line.pop("hash")
                 if row["number"] != number or row["previous"] != head or digest(line) != row["hash"]:
                     raise LedgerDamaged(line=number)
                 head = row["hash"]
-                debit = (row["nonce"], row["attempt"], row["dataset"], row["mode"], row["micro_epsilon"])
+                debit = named(dict(row))
                 if (states.get(debit), row["event"]) not in _MOVES:
                     raise LedgerDamaged(line=number)
                 states[debit] = row["event"]
-            stored = {tuple(r)[:5]: r["state"] for r in db.execute(
-                "SELECT nonce, attempt, dataset, mode, micro_epsilon, state FROM debits")}  # fmt: skip
-            held = dict(db.execute("SELECT dataset, held FROM chains").fetchall())
-            sums = dict.fromkeys(held, 0)
+            stored = {named(dict(r)): r["state"] for r in db.execute("SELECT * FROM debits")}
+            held = {r["dataset"]: held_of(dict(r)) for r in db.execute("SELECT * FROM chains")}
+            sums = dict.fromkeys(held, Loss())
             for debit, state in states.items():
-                sums[debit[2]] = sums.get(debit[2], 0) + (debit[4] if state != "RETURNED" else 0)
+                if state != "RETURNED":
+                    sums[debit[2]] = sums.get(debit[2], Loss()) + debit[4]
             if stored != states or held != sums:
                 raise LedgerError("the ledger's balances do not follow from its lines")
             return number, head
@@ -481,11 +449,9 @@ class Ledger(ExactAnswers):
         if newest is not None and newest.dataset != charge.dataset:
             raise Superseded(dataset=charge.dataset, newest=newest.dataset, version=newest.version)
         db.execute("UPDATE versions SET used = 1 WHERE chain = ? AND dataset = ?", (chain, charge.dataset))
-        db.execute("INSERT OR IGNORE INTO chains (dataset, cap) VALUES (?, ?)", (chain, charge.cap))
-        cap, held, fixed = db.execute(
-            "SELECT cap, held, mode FROM chains WHERE dataset = ?", (chain,)
-        ).fetchone()
-        if charge.cap > cap:
+        account = self._account(db, charge)
+        held, fixed = held_of(account), account["mode"]
+        if charge.cap > account["cap"] or charge.delta_cap > account["delta_cap"]:
             raise LedgerError("the dataset's cap is above the one this ledger began with")
         other = db.execute(
             "SELECT mode FROM debits WHERE dataset = ? AND state = 'RESERVED' AND mode != ?",
@@ -493,35 +459,58 @@ class Ledger(ExactAnswers):
         ).fetchone()
         if fixed not in (None, mode) or other is not None:
             raise ModeFixed(fixed=fixed or other[0])
-        if held + charge.micro_epsilon > charge.cap:
-            raise BudgetExhausted(asked=charge.micro_epsilon, left=max(0, charge.cap - held))
-        db.execute("UPDATE chains SET held = held + ? WHERE dataset = ?", (charge.micro_epsilon, chain))
+        if not charge.allowance.covers(held + charge.loss):
+            raise BudgetExhausted(asked=charge.micro_epsilon, left=charge.allowance.left(held))
+        self._add(db, chain, charge.loss)
 
     def _close(self, db: sqlite3.Connection, nonce: str, attempt: int, outcome: str, answer: str) -> None:
         row = self._attempt(db, nonce, attempt)
         if row["state"] == "CLOSED":
             return
-        for dataset, mode, micro, state in self._debits(db, nonce, attempt):
-            if state == "RESERVED":
-                self._release(db, nonce, attempt, dataset, mode, micro, row["session"])
+        for debit in self._debits(db, nonce, attempt):
+            if debit["state"] == "RESERVED":
+                self._release(db, nonce, attempt, debit, row["session"])
         db.execute(
             "UPDATE attempts SET state = 'CLOSED', outcome = ?, answer = ? WHERE nonce = ? AND attempt = ?",
             (outcome, answer, nonce, attempt),
         )
 
-    def _release(
-        self,
-        db: sqlite3.Connection,
-        nonce: str,
-        attempt: int,
-        dataset: str,
-        mode: str,
-        micro: int,
-        session: str,
+    @staticmethod
+    def _account(db: sqlite3.Connection, charge: Charge) -> Mapping[str, Any]:
+        """The chain's row; a new one has the caps of the manifest that it begins with."""
+        first = charge.allowance
+        db.execute(
+            "INSERT OR IGNORE INTO chains (dataset, cap, delta_cap, squares_cap) VALUES (?, ?, ?, ?)",
+            (charge.account, first.micro_epsilon, first.atto_delta, first.squares),
+        )
+        row = db.execute("SELECT * FROM chains WHERE dataset = ?", (charge.account,)).fetchone()
+        return dict(row)
+
+    @staticmethod
+    def _add(db: sqlite3.Connection, chain: str, loss: Loss, sign: int = 1) -> None:
+        db.execute(
+            "UPDATE chains SET held = held + ?, delta_held = delta_held + ?, squares_held = squares_held + ?"
+            " WHERE dataset = ?",
+            (sign * loss.micro_epsilon, sign * loss.atto_delta, sign * loss.squares, chain),
+        )
+
+    @staticmethod
+    def _debit(
+        db: sqlite3.Connection, chain: str, nonce: str, attempt: int, mode: str, loss: Loss, state: str
     ) -> None:
+        db.execute(
+            "INSERT INTO debits (dataset, nonce, attempt, mode, micro_epsilon, state, atto_delta, squares)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (chain, nonce, attempt, mode, loss.micro_epsilon, state, loss.atto_delta, loss.squares),
+        )
+
+    def _release(
+        self, db: sqlite3.Connection, nonce: str, attempt: int, debit: sqlite3.Row, session: str
+    ) -> None:
+        dataset, loss = debit["dataset"], loss_of(debit)
         self._move(db, nonce, attempt, dataset, "RETURNED")
-        db.execute("UPDATE chains SET held = held - ? WHERE dataset = ?", (micro, dataset))
-        self._append(db, "RETURNED", dataset, nonce, attempt, mode, micro, session)
+        self._add(db, dataset, loss, -1)
+        self._append(db, "RETURNED", dataset, nonce, attempt, debit["mode"], loss, session)
 
     @staticmethod
     def _move(db: sqlite3.Connection, nonce: str, attempt: int, dataset: str, to: str) -> None:
@@ -538,15 +527,16 @@ class Ledger(ExactAnswers):
         nonce: str,
         attempt: int,
         mode: str,
-        micro: int,
+        loss: Loss,
         session: str = "",
     ) -> None:
         length, head = self._head(db)
         line = {"number": length + 1, "time": int(time.time()), "event": event, "dataset": dataset, "nonce": nonce,
-                "attempt": attempt, "mode": mode, "micro_epsilon": micro, "session": session,
-                "previous": head}  # fmt: skip
-        row = (*line.values(), digest({"type": "fourfold/1/ledger", **line}))
-        db.execute(f"INSERT INTO lines VALUES ({', '.join('?' * len(row))})", row)
+                "attempt": attempt, "mode": mode, "session": session, "previous": head, **vars(loss)}  # fmt: skip
+        row = {**line, "hash": digest(hashed(line))}
+        db.execute(
+            f"INSERT INTO lines ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+        )
 
     @staticmethod
     def _head(db: sqlite3.Connection) -> tuple[int, str]:
@@ -575,8 +565,7 @@ class Ledger(ExactAnswers):
     @staticmethod
     def _debits(db: sqlite3.Connection, nonce: str, attempt: int) -> list[sqlite3.Row]:
         return db.execute(
-            "SELECT dataset, mode, micro_epsilon, state FROM debits WHERE nonce = ? AND attempt = ?"
-            " ORDER BY dataset",
+            "SELECT * FROM debits WHERE nonce = ? AND attempt = ? ORDER BY dataset",
             (nonce, attempt),
         ).fetchall()
 

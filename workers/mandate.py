@@ -23,7 +23,7 @@
     ledger_behind         a party that missed debits of these chains has said that it took them over
     program_rejected      the text compiles here
     plan_hash             ... to the plan that was approved
-    terms_differ          minimum cohort and epsilon of the order are the plan's
+    terms_differ          minimum cohort, epsilon, delta and zCDP cost of the order are the plan's
     policy ...            each provider's policy allows the plan (codes of `analytics.query.policy`)
     exact_off             exact answers only where this party's own configuration says so
     floor_cohort, floor_epsilon          this party's own floors (no epsilon floor in exact mode)
@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analytics.query import approval, policy
@@ -114,7 +114,7 @@ def examine(
     facts = tuple(facts_of(m, store) for m in manifests)
     plan = check_program(order, facts)
     check_plan_hash(order, plan)
-    check_terms(order, plan)
+    check_terms(order, plan, manifests)
     check_policy(plan, facts, now)
     check_exact(plan, config)
     check_floors(plan, config)
@@ -269,7 +269,7 @@ def facts_of(manifest: Manifest, store: Store) -> DatasetFacts:
 
 def check_program(order: Order, facts: Sequence[DatasetFacts]) -> Plan:
     try:
-        return compile_plan(order.program, facts, order.micro_epsilon, order.mode)
+        return compile_plan(order.program, facts, order.micro_epsilon, order.mode, order.atto_delta)
     except QueryError as wrong:
         raise Refused("program_rejected", f"{wrong.code}: {wrong}") from None
 
@@ -278,11 +278,14 @@ def check_plan_hash(order: Order, plan: Plan) -> None:
     _must(plan.hash == order.plan_hash, "plan_hash", "the text compiles to another plan than was approved")
 
 
-def check_terms(order: Order, plan: Plan) -> None:
-    signed = (order.mode, order.minimum_cohort, order.micro_epsilon)
-    compiled = (plan.mode, plan.minimum_cohort, plan.micro_epsilon)
+def check_terms(order: Order, plan: Plan, manifests: Sequence[Manifest]) -> None:
+    counted = plan.mode == "dp" and any(manifest.delta_cap for manifest in manifests)
+    loss = plan.loss if counted else replace(plan.loss, squares=0)
+    signed = (order.mode, order.minimum_cohort, order.loss)
     _must(
-        signed == compiled, "terms_differ", "mode, minimum cohort or epsilon of the order are not the plan's"
+        signed == (plan.mode, plan.minimum_cohort, loss),
+        "terms_differ",
+        "mode, minimum cohort, epsilon, delta or zCDP cost of the order are not the plan's",
     )
 
 
@@ -323,7 +326,7 @@ def check_apart(
 def reserve(order: Order, attempt: int, plan: Plan, manifests: Sequence[Manifest], ledger: Ledger) -> None:
     """Accept the attempt and reserve its debit of every dataset, or nothing."""
     charges = [
-        Charge(dataset=m.dataset, chain=m.chain, micro_epsilon=order.micro_epsilon, cap=m.cap)
+        Charge.of(order.loss, dataset=m.dataset, chain=m.chain, cap=m.cap, delta_cap=m.delta_cap)
         for m in manifests
     ]
     try:

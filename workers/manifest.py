@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from analytics.privacy.accountant import ATTO, LARGEST_DELTA, SMALLEST_DELTA
 from analytics.query import approval
 from analytics.query.consent import ConsentRejected, current_set
 from analytics.query.model import digest
@@ -29,6 +30,7 @@ _HEX64 = re.compile("[0-9a-f]{64}")
 _NAMES = {"type", "dataset", "version", "previous", "title", "provider_key", "codebook_hash", "capacity",
           "patient_unit", "max_rows_per_patient", "layout_hash", "party_set", "portal", "policy", "commitments",
           "created"}  # fmt: skip
+_DELTA = "atto_delta"  # of a policy that allows plans with delta
 _POLICY = {"micro_epsilon", "micro_epsilon_per_query", "minimum_cohort", "modes", "statistics", "expires"}
 
 
@@ -66,7 +68,7 @@ class Manifest:
         for number, entry in enumerate(obj["party_set"]):
             _must(isinstance(entry, dict) and set(entry) == {"party", "seal", "sign"}, "party_set")
             _must(_whole(entry["party"]) and entry["party"] == number, "party_set")
-        _check_policy(obj["policy"])
+        _check_policy(obj["policy"], obj["capacity"])
         try:
             approval.verify(obj, signature, obj["provider_key"])
         except approval.BadSignature:
@@ -101,6 +103,11 @@ class Manifest:
         return int(self.public["policy"]["micro_epsilon"])
 
     @property
+    def delta_cap(self) -> int:
+        """Units of 10^-18 of delta, likewise; 0 where the policy has none."""
+        return int(self.public["policy"].get(_DELTA, 0))
+
+    @property
     def capacity(self) -> int:
         return int(self.public["capacity"])
 
@@ -132,8 +139,12 @@ class Manifest:
             raise BundleRejected("portal_key", "the manifest names another portal than this party has pinned")
 
 
-def _check_policy(policy: Any) -> None:
-    _must(isinstance(policy, dict) and set(policy) == _POLICY, "policy")
+def _check_policy(policy: Any, capacity: int) -> None:
+    _must(isinstance(policy, dict) and set(policy) - {_DELTA} == _POLICY, "policy")
+    if _DELTA in policy:
+        delta = policy[_DELTA]
+        _must(_whole(delta) and SMALLEST_DELTA <= delta <= LARGEST_DELTA, f"policy.{_DELTA}")
+        _must(delta * capacity < ATTO, f"policy.{_DELTA}")
     for name in ("micro_epsilon", "micro_epsilon_per_query"):
         _must(_whole(policy[name]) and 0 <= policy[name] < 2**53, f"policy.{name}")
     _must(_whole(policy["minimum_cohort"]) and policy["minimum_cohort"] >= 1, "policy.minimum_cohort")

@@ -100,11 +100,12 @@ def _charges(order: Order, owed: Mapping[str, Any], store: Store, ledger: Ledger
         if manifest is None or newest is None or newest.provider_key != manifest.provider_key:
             continue
         charges.append(
-            Charge(
+            Charge.of(
+                order.loss,
                 dataset=dataset.id,
                 chain=newest.chain,
-                micro_epsilon=order.micro_epsilon,
                 cap=newest.cap,
+                delta_cap=newest.delta_cap,
             )
         )
     return charges

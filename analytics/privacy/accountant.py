@@ -3,6 +3,7 @@
 One dataset's charges add up (basic composition of pure differential privacy, a valid filter for adaptively
 chosen epsilons: Rogers et al., NeurIPS 2016), so an account is a sum of integers. Text with more than six
 decimal places is refused rather than rounded; what must be rounded (a computed epsilon) is rounded up.
+A delta is counted in units of 10^-18, whole numbers too.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from math import ceil
 MICRO = 1_000_000
 LARGEST_QUERY = 20 * MICRO  # above it the answer is as good as exact, and no party accepts it
 LARGEST_BUDGET = 1_000 * MICRO
+ATTO = 10**18
+SMALLEST_DELTA = 10**8  # 1e-10: below it the arithmetic of `privacy.pld` gives nothing away
+LARGEST_DELTA = 10**14  # 1e-4
 
 _DECIMAL = re.compile(r"\+?([0-9]{1,20})(?:\.([0-9]{0,40}))?|\+?\.([0-9]{1,40})")
+_SMALL = re.compile(r"\+?([0-9]{0,20})(?:\.([0-9]{0,40}))?(?:e[-+]?[0-9]{1,3})?")
 
 
 class EpsilonRejected(ValueError):
@@ -28,6 +33,45 @@ class EpsilonRejected(ValueError):
     def __init__(self, message: str, code: str = "epsilon_invalid") -> None:
         super().__init__(message)
         self.code = code
+
+
+class DeltaRejected(ValueError):
+    """This is no delta that can be charged."""
+
+    code = "delta_invalid"
+
+    def __init__(self, message: str, code: str = "delta_invalid") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def atto_delta(value: str | float | Decimal) -> int:
+    """Units of 10^-18 of the delta that a text such as "1e-6" or "0.000001", or a JSON number, spells.
+
+    Raises  DeltaRejected: delta_invalid (no decimal number, below 1e-10, more than 18 decimal places),
+            delta_too_large (above 1e-4).
+    """
+    text = value.strip().lower() if isinstance(value, str) else _spelled(value)
+    match = _SMALL.fullmatch(text)
+    if match is None or not (match[1] or match[2]):
+        raise DeltaRejected('delta is a small decimal number, such as "1e-6"')
+    exact = Decimal(text).scaleb(18)
+    if exact > LARGEST_DELTA:
+        raise DeltaRejected(f"delta is at most {delta_text(LARGEST_DELTA)}", "delta_too_large")
+    if exact < SMALLEST_DELTA:
+        raise DeltaRejected(f"delta is at least {delta_text(SMALLEST_DELTA)}, or left out")
+    if exact != int(exact):
+        raise DeltaRejected("delta has at most 18 decimal places")
+    return int(exact)
+
+
+def delta_text(atto: int) -> str:
+    """The shortest text of a delta: 10^12 units are "1e-6", none are "0"."""
+    if atto == 0:
+        return "0"
+    digits = str(atto).rstrip("0")
+    whole = digits[0] + ("." + digits[1:] if digits[1:] else "")
+    return f"{whole}e-{18 - len(str(atto)) + 1}"
 
 
 def micro_epsilon(value: str | float | Decimal, *, largest: int = LARGEST_QUERY) -> int:

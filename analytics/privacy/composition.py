@@ -10,8 +10,8 @@ The sum is a statement without delta and holds whatever is asked next. Two other
            Canonne, Kamath, Steinke (NeurIPS 2020). Valid also for epsilons chosen after earlier answers, as a filter:
            as long as rho stays below what an (epsilon, delta) allows (Whitehouse, Ramdas, Rogers, Wu, ICML 2023).
 
-Floats, rounded up where they are rounded: no charge depends on them. Whether a filter lets a further epsilon pass is
-integers alone.
+Floats, rounded up where they are rounded: no charge depends on them. What a plan with delta may charge is found in whole
+numbers (`privacy.pld`), and so is whether a filter lets a further plan pass (`privacy.filters`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fractions import Fraction
 from math import ceil, exp, log, log1p
 from typing import Any
 
-from analytics.privacy.accountant import epsilon_text
+from analytics.privacy.accountant import ATTO, delta_text, epsilon_text
 
 MICRO = 10**6
 DELTA = Fraction(1, 10**6)
@@ -37,6 +37,13 @@ MEANS = {
     "zcdp": "for information: the same with this epsilon, except with a probability of about delta; also for tables"
     " chosen after earlier answers",
 }
+
+CHARGED = (
+    "whatever is learnt from these answers, its odds for one patient are at most e^epsilon times what they would be"
+    " without that patient, except with a probability of about delta; holds for these tables together, fixed beforehand;"
+    " over several plans epsilons and deltas add up"
+)
+SUM_BESIDE = "for information: the same without any exception, with this larger epsilon; it holds whatever is asked next"
 
 
 def pld_epsilon(charges: Sequence[int], delta: Fraction = DELTA) -> int:
@@ -92,21 +99,27 @@ def zcdp_cap(micro_epsilon: int, delta: Fraction = DELTA) -> int:
     return int((Decimal(low) * 2 * MICRO**2).to_integral_value(ROUND_DOWN))
 
 
-def zcdp_allows(charges: Iterable[int], further: int, cap: int) -> bool:
-    """Whether a further charge stays within a filter's cap; integers alone. Also for charges chosen adaptively."""
-    return sum(charge * charge for charge in charges) + further * further <= cap
+def summary(
+    charges: Sequence[int], *, micro_epsilon: int | None = None, atto_delta: int = 0, at: int = 0
+) -> dict[str, Any]:
+    """The figures as decimal text with six places, and what each means in words. `pld` is null beyond MOST.
 
-
-def summary(charges: Sequence[int]) -> dict[str, Any]:
-    """The three figures as decimal text with six places, and what each means in words. `pld` is null beyond MOST."""
-    return {
+    `micro_epsilon` and `atto_delta` are what was charged where that is not the sum; PLD and zCDP are told at the delta
+    `at` (units of 10^-18), which is 10^-6 unless there is one.
+    """
+    at = at or int(DELTA * ATTO)
+    told = {
         "tables": len(charges),
-        "delta": "0.000001",
+        "delta": format(Decimal(at).scaleb(-18).normalize(), "f"),
         "sum": epsilon_text(sum(charges)),
-        "pld": epsilon_text(pld_epsilon(charges)) if len(charges) <= MOST else None,
-        "zcdp": epsilon_text(zcdp_epsilon(charges)),
+        "pld": epsilon_text(pld_epsilon(charges, Fraction(at, ATTO))) if len(charges) <= MOST else None,
+        "zcdp": epsilon_text(zcdp_epsilon(charges, Fraction(at, ATTO))),
         "means": dict(MEANS),
     }
+    if atto_delta and micro_epsilon is not None:
+        told["charged"] = {"epsilon": epsilon_text(micro_epsilon), "delta": delta_text(atto_delta)}
+        told["means"] = {"charged": CHARGED, **MEANS, "sum": SUM_BESIDE}
+    return told
 
 
 def _rho(charges: Iterable[int]) -> float:

@@ -11,7 +11,7 @@ from math import sqrt
 from typing import Any
 
 from analytics.privacy import mechanisms
-from analytics.privacy.accountant import epsilon_text
+from analytics.privacy.accountant import delta_text, epsilon_text, short_text
 from analytics.privacy.composition import summary
 from analytics.query.columns import Field
 from analytics.query.cost import NETWORKS, estimate, seconds
@@ -46,8 +46,11 @@ def describe(
     described = {
         "mode": plan.mode,
         "epsilon": epsilon_text(plan.micro_epsilon),
+        "delta": delta_text(plan.atto_delta),
+        "means": means(plan),
         "max_attempts": max_attempts,
         "worst_charge": epsilon_text(max_attempts * plan.micro_epsilon),
+        "worst_delta": delta_text(max_attempts * plan.atto_delta),
         "minimum_cohort": plan.minimum_cohort,
         "planned_n": study.n,
         "datasets": [dataset.public() for dataset in plan.datasets],
@@ -59,9 +62,7 @@ def describe(
             for number, label in enumerate(labels(plan))
         ],
         "tables": [_table(plan, place) for place in range(len(plan.releases))],
-        "composition": summary([release.micro_epsilon for release in plan.releases])
-        if plan.mode == "dp"
-        else None,
+        "composition": _composition(plan),
         "plan_hash": plan.hash,
     }
     cost = estimate(plan)
@@ -70,6 +71,30 @@ def describe(
         "bytes_per_party": cost.bytes_per_party,
         "seconds": {network.name: round(seconds(cost, network), 3) for network in NETWORKS},
     }
+
+
+def means(plan: Plan) -> str:
+    """What the plan's charge promises one patient, in a sentence."""
+    if plan.mode != "dp":
+        return "exact answers: no noise, and no epsilon protects a patient"
+    odds = f"the odds of anything about one patient change by at most a factor e^{short_text(plan.micro_epsilon)}"
+    if not plan.atto_delta:
+        return f"whatever these answers tell, {odds}"
+    return (
+        f"whatever these answers tell, {odds}, except with a probability of about {delta_text(plan.atto_delta)};"
+        f" each of the {len(plan.releases)} tables alone changes them by no more than its own epsilon, without exception"
+    )
+
+
+def _composition(plan: Plan) -> dict[str, Any] | None:
+    if plan.mode != "dp":
+        return None
+    return summary(
+        [release.micro_epsilon for release in plan.releases],
+        micro_epsilon=plan.micro_epsilon,
+        atto_delta=plan.atto_delta,
+        at=plan.atto_delta,
+    )
 
 
 def labels(plan: Plan) -> list[str | None]:
@@ -132,7 +157,9 @@ def _table(plan: Plan, place: int) -> dict[str, Any]:
         "table": place + 1,
         "cells": release.cells,
         "epsilon": epsilon_text(release.micro_epsilon),
-        "share": release.micro_epsilon / plan.micro_epsilon if plan.micro_epsilon else None,
+        "share": release.micro_epsilon / sum(r.micro_epsilon for r in plan.releases)
+        if plan.micro_epsilon
+        else None,
         "sensitivity": release.sensitivity,
         "noise": _noise(release),
         "read_by": [number + 1 for number, places in enumerate(plan.uses) if place in places],

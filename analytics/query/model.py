@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from analytics.privacy.filters import Loss, squares
+
 DATASET = ""  # the column of a By that parts rows by the dataset they are in: a code is a dataset's place in the plan
 
 # A cohort is a predicate over codes, as nested tuples:
@@ -173,6 +175,8 @@ class PlanDataset:
 class Plan:
     """What every party computes for one query.
 
+    `micro_epsilon` is what is charged: the sum of its releases' epsilons, or less where `atto_delta` (units of 10^-18)
+    is not 0 and is charged as well (`analytics.privacy.pld`).
     `statements` are the canonical texts, in order; `uses` says which releases each of them reads, in its own order.
     A release that several statements read is computed, noised and charged once. `align` are canonical texts too: how
     the datasets' own columns and levels are called in the statements.
@@ -187,6 +191,16 @@ class Plan:
     columns: tuple[PlanColumn, ...]
     releases: tuple[Release, ...]
     align: tuple[str, ...] = ()
+    atto_delta: int = 0
+
+    @property
+    def loss(self) -> Loss:
+        """What one attempt is charged to each dataset."""
+        return Loss(
+            micro_epsilon=self.micro_epsilon,
+            atto_delta=self.atto_delta,
+            squares=squares(release.micro_epsilon for release in self.releases),
+        )
 
     def own(self, place: int) -> Plan:
         """What the plan asks of the rows of one dataset: in its own columns and codes, in its own cells alone."""
@@ -205,6 +219,7 @@ class Plan:
             "type": "fourfold/1/plan",
             "mode": self.mode,
             "micro_epsilon": self.micro_epsilon,
+            **({"atto_delta": self.atto_delta} if self.atto_delta else {}),
             "minimum_cohort": self.minimum_cohort,
             "statements": list(self.statements),
             "uses": _listed(self.uses),

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.privacy.filters import Loss
 from analytics.query.approval import verify
 from analytics.query.model import digest
 
@@ -24,6 +25,7 @@ MOST_ATTEMPTS = 10
 PARTIES = 4
 CLOCK_SLACK = 60  # seconds between honest clocks
 LONGEST_PROGRAM = 64 * 1024  # bytes of UTF-8
+LATER = frozenset({"atto_delta", "squares"})  # names that came after the first orders
 
 _HEX32 = re.compile("[0-9a-f]{32}")
 _HEX64 = re.compile("[0-9a-f]{64}")
@@ -57,7 +59,11 @@ class OrderDataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What every party receives; times are integer unix seconds, epsilon in millionths, per attempt."""
+    """What every party receives; times are integer unix seconds, epsilon in millionths, delta in 10^-18, per attempt.
+
+    `squares` is what the plan costs by zCDP (`analytics.privacy.filters`), where a dataset's policy has a delta; else 0.
+    What is 0 of these two is left out of the signed text.
+    """
 
     query: str
     nonce: str
@@ -72,6 +78,8 @@ class Order:
     not_before: int
     expires: int
     missing: int | None = None
+    atto_delta: int = 0
+    squares: int = 0
 
     def __post_init__(self) -> None:
         _must(_matches(_UUID, self.query), "query: a lower-case uuid is needed")
@@ -86,6 +94,9 @@ class Order:
         _must(
             (self.micro_epsilon > 0) == (self.mode == "dp"), "micro_epsilon: positive in dp mode, 0 in exact"
         )
+        for name in LATER:
+            _must(_whole(getattr(self, name), 0), f"{name}: a whole number is needed")
+            _must(getattr(self, name) == 0 or self.mode == "dp", f"{name}: only in dp mode")
         _must(_whole(self.max_attempts, 1) and self.max_attempts <= MOST_ATTEMPTS, "max_attempts: 1 to 10")
         _must(_whole(self.minimum_cohort, 1), "minimum_cohort: a whole number from 1")
         ids = [dataset.id for dataset in self.datasets]
@@ -102,6 +113,10 @@ class Order:
     @classmethod
     def parse(cls, obj: Any) -> Order:
         """The order in a JSON object; unknown or missing keys, types and values out of range are refused."""
+        if isinstance(obj, dict):
+            for name in obj.keys() & LATER:
+                _must(obj[name] != 0, f"{name}: left out where it is 0")  # one order, one text
+            obj = {**dict.fromkeys(LATER, 0), **obj}
         fields = _exactly(obj, ORDER_TYPE, cls)
         _must(isinstance(fields["datasets"], list), "datasets: a list is needed")
         keys = set(OrderDataset.__dataclass_fields__)
@@ -114,7 +129,9 @@ class Order:
 
     def public(self) -> dict[str, Any]:
         """The JSON object that is signed."""
-        return {"type": ORDER_TYPE, **vars(self), "datasets": [dict(vars(d)) for d in self.datasets]}
+        said = {"type": ORDER_TYPE, **vars(self), "datasets": [dict(vars(d)) for d in self.datasets]}
+        # An order of pure epsilon is the bytes that it always was.
+        return {name: value for name, value in said.items() if value or name not in LATER}
 
     @property
     def hash(self) -> str:
@@ -129,6 +146,11 @@ class Order:
     def parties(self) -> tuple[int, ...]:
         """Who computes, ascending."""
         return tuple(p for p in range(PARTIES) if p != self.missing)
+
+    @property
+    def loss(self) -> Loss:
+        """What one attempt is charged to each dataset."""
+        return Loss(micro_epsilon=self.micro_epsilon, atto_delta=self.atto_delta, squares=self.squares)
 
     @property
     def worst_charge(self) -> int:

@@ -14,7 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from analytics.privacy.accountant import LARGEST_QUERY, EpsilonRejected, shares, short_text, weighted
+from analytics.privacy import pld
+from analytics.privacy.accountant import (
+    LARGEST_QUERY,
+    DeltaRejected,
+    EpsilonRejected,
+    shares,
+    short_text,
+    weighted,
+)
 from analytics.query.cohort import among, both, compile_predicate, conjunction, present
 from analytics.query.columns import Field
 from analytics.query.describe import describe
@@ -25,7 +33,7 @@ from analytics.query.lexer import LONGEST_TEXT, MOST_TOKENS
 from analytics.query.model import DATASET, By, Cohort, Plan, PlanColumn, PlanDataset, Release
 from analytics.query.resolve import Catalogue, DatasetFacts
 from analytics.query.statistic import Asked, Statistic, every, statistics
-from analytics.query.tables import Resolved, Table, sized
+from analytics.query.tables import Resolved, Table, released, sized
 from analytics.query.tree import Compare, Name, Predicate, Statement
 from analytics.query.weights import marked, split
 
@@ -39,13 +47,19 @@ _WORDS = re.compile(r"[\w.-]+|[^\w\s]")  # no fewer than the tokens of a canonic
 
 
 def compile(
-    program: str | Mapping[str, Any], datasets: Sequence[DatasetFacts], micro_epsilon: int, mode: str
+    program: str | Mapping[str, Any],
+    datasets: Sequence[DatasetFacts],
+    micro_epsilon: int,
+    mode: str,
+    atto_delta: int = 0,
 ) -> Plan:
     """The plan of a program over one dataset or several pooled ones.
 
     `micro_epsilon` is what the request allows to be charged to each dataset. The plan's own figure is what
     is charged: the program's total where it names one, the sum where every statement names its own, else all
     of it. Exact mode ignores every epsilon and charges 0.
+    With `atto_delta` (units of 10^-18) the tables keep the proportions of their epsilons and have as much of it as
+    (epsilon, delta) allows for all of them together: less noise for the same charge, from the thirteenth table on.
     Raises  ProgramRejected with code, place and suggestions; nothing else, whatever the text.
     """
     parsed = parse(program)
@@ -59,6 +73,8 @@ def compile(
     uses, tables, charged = _shared(found, charges)
     if total and marked(found):
         charged = split(total, found, uses, tables)
+    if atto_delta:
+        charged = _with_delta(charged, total, atto_delta, tables, mode)
     releases = tuple(
         sized(table, micro, capacity, mode) for table, micro in zip(tables, charged, strict=True)
     )
@@ -89,7 +105,21 @@ def compile(
         columns=columns,
         releases=releases,
         align=tuple(_parsable(align.text()) for align in catalogue.align),
+        atto_delta=atto_delta,
     )
+
+
+def _with_delta(
+    charged: Sequence[int], total: int, atto_delta: int, tables: Sequence[Table], mode: str
+) -> list[int]:
+    if mode != "dp":
+        raise ProgramRejected("delta_in_exact_mode", "exact mode charges nothing: leave out delta")
+    if not isinstance(atto_delta, int) or isinstance(atto_delta, bool) or atto_delta < 0:
+        raise ProgramRejected("delta_invalid", "delta must be positive")
+    try:
+        return pld.charges(charged, total, atto_delta, sum(map(released, tables)))
+    except DeltaRejected as wrong:
+        raise ProgramRejected(wrong.code, str(wrong)) from None
 
 
 def _shared(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from analytics.privacy.accountant import short_text
+from analytics.privacy.accountant import delta_text, short_text
 from analytics.query.errors import PolicyRefused
 from analytics.query.model import Plan
 from analytics.query.resolve import DatasetFacts
@@ -22,7 +22,8 @@ def check(plan: Plan, facts: Sequence[DatasetFacts], now: int) -> None:
     """Return if every dataset's policy allows the plan at `now` (unix seconds).
 
     Raises  PolicyRefused, naming dataset, rule, threshold and remedy: facts_differ, expired,
-            mode_not_allowed, statistic_not_allowed, epsilon_per_query.
+            mode_not_allowed, statistic_not_allowed, epsilon_per_query, delta_not_allowed,
+            delta_above_policy.
     """
     known = {fact.id: fact for fact in facts}
     for dataset in plan.datasets:
@@ -39,7 +40,7 @@ def expiry(day: str) -> int:
 
 
 def loosened(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The terms of a signed policy, in words, that allow more than they did; the chain's total is not among them."""
+    """The terms of a signed policy, in words, that allow more than they did; the chain's totals are not among them."""
     terms = []
     for name, words in (("micro_epsilon_per_query", "epsilon per query"), ("expires", "last day")):
         if after[name] > before[name]:
@@ -74,6 +75,18 @@ def _check_one(plan: Plan, fact: DatasetFacts, now: int) -> None:
                 "statistic_not_allowed",
                 f"{name}: {statistic} is not allowed by its provider, {', '.join(allowed)} is",
             )
+    delta = policy.get("atto_delta", 0)
+    if plan.atto_delta and not delta:
+        raise PolicyRefused(
+            "delta_not_allowed",
+            f"{name}: its provider signed a budget of epsilon alone, without delta; leave out delta",
+        )
+    if plan.atto_delta > delta:
+        raise PolicyRefused(
+            "delta_above_policy",
+            f"{name}: asked for delta {delta_text(plan.atto_delta)}, its provider allows {delta_text(delta)} in all;"
+            " ask for less",
+        )
     most = policy["micro_epsilon_per_query"]
     if plan.mode == "dp" and plan.micro_epsilon > most:
         raise PolicyRefused(

@@ -16,7 +16,16 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from analytics.privacy.accountant import LARGEST_BUDGET, MICRO, EpsilonRejected, micro_epsilon
+from analytics.privacy.accountant import (
+    ATTO,
+    LARGEST_BUDGET,
+    MICRO,
+    DeltaRejected,
+    EpsilonRejected,
+    atto_delta,
+    delta_text,
+    micro_epsilon,
+)
 from analytics.query.columns import Field, Level, Reduce
 from analytics.query.derive import check_operands
 from analytics.query.errors import CodebookRejected, Problem, nearest
@@ -49,7 +58,7 @@ _TOP = (
     "$schema",
     "local",
 )
-_POLICY = ("epsilon", "epsilon_per_query", "minimum_cohort", "modes", "statistics", "expires")
+_POLICY = ("epsilon", "epsilon_per_query", "delta", "minimum_cohort", "modes", "statistics", "expires")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +151,15 @@ def parse_codebook(obj: Mapping[str, Any]) -> Schema:
     not_confirmed(reader)
     key = _primary_key(reader)
     source, fields = _fields(reader, key)
-    policy = _policy(reader)
+    capacity = reader.whole("capacity", DEFAULT_CAPACITY, 1, LARGEST_CAPACITY)
+    policy = _policy(reader, capacity)
     facts = reader.obj.get("facts", {})
     if not isinstance(facts, dict):
         reader.report("facts", "not_an_object", "facts is an object", "write { ... }")
     schema = Schema(
         fields=tuple(fields),
         primary_key=source,
-        capacity=reader.whole("capacity", DEFAULT_CAPACITY, 1, LARGEST_CAPACITY),
+        capacity=capacity,
         policy=policy,
         facts=facts,
         hash="" if problems else _hash(canonical),
@@ -238,7 +248,7 @@ def _events(reader: Reader, fields: list[Field]) -> None:
             )
 
 
-def _policy(reader: Reader) -> dict[str, Any]:
+def _policy(reader: Reader, capacity: int) -> dict[str, Any]:
     if reader.obj.get("policy") is None:
         reader.report("policy", "required", "policy is required", 'write "policy": {"epsilon": "10", ...}')
         return {}
@@ -251,9 +261,11 @@ def _policy(reader: Reader) -> dict[str, Any]:
         inner.report(
             "epsilon_per_query", "exceeds_budget", "one query may not have more than all together", "lower it"
         )
+    delta = _delta(inner, capacity) if "dp" in modes else None
     return {
         "micro_epsilon": total,
         "micro_epsilon_per_query": each,
+        **({} if delta is None else {"atto_delta": delta}),
         "minimum_cohort": inner.whole("minimum_cohort", 11, 1, LARGEST_CAPACITY),
         "modes": modes,
         "statistics": _words(inner, "statistics", ["*"], ("*", *statistics()), spellings()),
@@ -272,6 +284,27 @@ def _epsilon(reader: Reader, key: str, default: int | None) -> int | None:
     except EpsilonRejected as wrong:
         reader.report(key, wrong.code, str(wrong), 'write a decimal text such as "1.5"')
         return None
+
+
+def _delta(reader: Reader, capacity: int) -> int | None:
+    """Units of 10^-18; None without delta. Who may fail one patient in a table of n fails somebody at 1 / n."""
+    value = reader.obj.get("delta")
+    if value is None:
+        return None
+    try:
+        delta = atto_delta(value)
+    except DeltaRejected as wrong:
+        reader.report("delta", wrong.code, str(wrong), 'write a decimal text such as "1e-6", or leave it out')
+        return None
+    if delta * capacity >= ATTO:
+        reader.report(
+            "delta",
+            "delta_too_large",
+            f"delta {delta_text(delta)} is not below one in {capacity}, the capacity: somebody's row might be shown",
+            f'write "{delta_text(max(10**8, 10 ** (len(str(ATTO // capacity)) - 2)))}" or less',
+        )
+        return None
+    return delta
 
 
 def _words(

@@ -76,6 +76,14 @@ def sized(asked: Table, micro_epsilon: int, capacity: int, mode: str) -> Release
     )
 
 
+def released(asked: Table) -> int:
+    """How many integers are released of a table in `dp` mode."""
+    found = {"count": 1, "pair": 2, "moments": 3, "joint": 9}[asked.shape]
+    for by in asked.by:
+        found *= by.size
+    return found
+
+
 def _table(shape: str, operands: Sequence[Operand], mode: str) -> sensitivity.Table:
     reaches = [2 ** (operand.bits - 1) for operand in operands]
     if shape == "count":

@@ -391,7 +391,7 @@ def test_ask_with_party_keys_prints_only_what_three_signed_and_follows_from_it(r
     options = (*ASK, "--parties", str(keys), "count()")
     code, out, err = run(asked((200, result(0, 1, 2)), (200, {"id": "d"})), *options)
     assert (code, "parties 0, 1, 2 signed" in err) == (0, True)
-    assert seen == [(result(0, 1, 2), "count()", "1", "dp", [{"id": "d"}])]
+    assert seen == [(result(0, 1, 2), "count()", "1", "dp", [{"id": "d"}], None)]
     code, out, err = run(asked((200, result(0, 1))), *options)
     assert (code, out) == (1, "")
     assert "2 equal signatures" in err
@@ -438,6 +438,26 @@ def test_preview_prints_the_plan_as_lines_or_json(run):
         "epsilon: 1\nstatements:\n  text: count()\n  cells: 1\n  noise:\n    scale: 1\n",
     )
     assert json.loads(run(Portal((200, body)), *arguments, "--json")[1]) == body
+
+
+@pytest.mark.parametrize("name", ["ask", "preview"])
+def test_a_delta_goes_beside_epsilon_and_only_where_it_is_named(run, name):
+    portal = Portal(
+        (400, {"code": "delta_not_offered", "detail": "a plan with delta has more than 12 tables"})
+    )
+    code, _, err = run(portal, name, *ASK[1:], "--delta", "1e-6", "count()")
+    assert (code, err.strip()) == (2, "delta_not_offered: a plan with delta has more than 12 tables")
+    sent = json.loads(portal.requests[0].content)
+    assert (sent["epsilon"], sent["delta"]) == ("1", "1e-6")
+    portal = Portal((400, {"code": "x", "detail": "x"}))
+    run(portal, name, *ASK[1:], "count()")
+    assert "delta" not in json.loads(portal.requests[0].content)
+
+
+def test_an_answer_with_delta_says_what_it_means():
+    body = {"mode": "dp", "epsilon": "2.000000", "delta": "1e-6", "means": "in words", "statements": []}
+    assert render.answer(body) == "epsilon 2, delta 1e-6: in words"
+    assert render.answer({**body, "delta": "0"}) == ""
 
 
 def test_wrong_options_end_with_code_2(capsys):

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
+from analytics.privacy.filters import Loss
 from portal.budgets.actions import (
     BudgetExhausted,
     LedgerConflict,
@@ -117,10 +118,10 @@ class TestAnAccount:
 
     def test_attempts_are_allowed_as_far_as_every_account_reaches(self):
         rich, poor = with_budget(100), with_budget(5)
-        assert affordable_attempts([rich, poor], 3, 2) == 1
-        assert affordable_attempts([rich], 3, 2) == 2
-        assert affordable_attempts([rich, poor], 6, 2) == 0
-        assert affordable_attempts([rich, poor], 0, 2) == 2
+        assert affordable_attempts([rich, poor], Loss(micro_epsilon=3), 2) == 1
+        assert affordable_attempts([rich], Loss(micro_epsilon=3), 2) == 2
+        assert affordable_attempts([rich, poor], Loss(micro_epsilon=6), 2) == 0
+        assert affordable_attempts([rich, poor], Loss(), 2) == 2
 
     def test_exact_mode_writes_lines_of_nothing(self):
         dataset, query = with_budget(0), uuid.uuid4()

@@ -230,7 +230,7 @@ def test_a_provider_sees_that_it_was_asked_and_what_it_costs_and_no_more(as_, cr
     query = factories.released(crew, factories.dataset())
     body = as_("provider").get(f"queries/{query.pk}/").json()
     assert set(body) == {
-        "id", "state", "program", "datasets", "epsilon", "mode", "created", "released",
+        "id", "state", "program", "datasets", "epsilon", "delta", "mode", "created", "released",
     }  # fmt: skip
     assert as_("provider").get(f"queries/{query.pk}/result/").status_code == 403
 

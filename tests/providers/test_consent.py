@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -132,6 +133,12 @@ def test_what_is_consented_to_is_shown_before_anybody_is_asked(portal, run, caps
     ):  # fmt: skip
         assert text in shown, text
     assert portal.consents == []
+
+
+def test_delta_is_shown_beside_epsilon(portal, run, capsys):
+    portal.order = replace(portal.order, atto_delta=10**12, squares=1)
+    assert run("consent", QUERY, typed="no\n") == 1
+    assert "epsilon 0.5, delta 1e-6, at most 2 times" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("typed", ["", "y\n", "\n", "yess\n"])

@@ -105,6 +105,20 @@ def test_a_larger_total_is_refused_before_anything_is_sent(study, portal, capsys
     assert send(study, "edited.csv", "--new-version-of", sent) == 0
 
 
+def test_more_delta_is_refused_before_anything_is_sent_and_less_is_taken(study, portal, capsys):
+    book(study, delta="1e-7")
+    assert send(study, "good.csv") == 0
+    one = capsys.readouterr().out.strip()
+    assert portal.datasets[one]["manifest"]["policy"]["atto_delta"] == 10**11
+    book(study, delta="1e-6")
+    portal.seen.clear()
+    assert send(study, "good.csv", "--new-version-of", one, "--looser-policy") == 1
+    assert "policy.delta is 1e-6, and that of this chain is 1e-7" in capsys.readouterr().err
+    assert {method for method, _ in portal.seen} == {"GET"}
+    book(study, delta="1e-8")
+    assert send(study, "good.csv", "--new-version-of", one) == 0
+
+
 def test_what_a_new_policy_allows_more_is_said_and_must_be_wanted(study, portal, capsys, sent):
     book(study, expires="2031-01-01", modes=["dp", "exact"])
     assert send(study, "edited.csv", "--new-version-of", sent) == 1

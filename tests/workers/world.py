@@ -314,6 +314,7 @@ class World:
         datasets: list[str] | None = None,
         mode: str = "dp",
         micro_epsilon: int = 1_000_000,
+        atto_delta: int = 0,
         number: int = 1,
         **changes: Any,
     ) -> Order:
@@ -321,8 +322,9 @@ class World:
         ids = sorted(datasets if datasets is not None else self.datasets)
         facts = [self.facts(self.datasets[i]) for i in ids]
         micro_epsilon = micro_epsilon if mode == "dp" else 0
-        plan = compile_plan(program, facts, micro_epsilon, mode)
+        plan = compile_plan(program, facts, micro_epsilon, mode, atto_delta)
         now = int(time.time())
+        counted = mode == "dp" and any(fact.policy.get("atto_delta") for fact in facts)
         whole: dict[str, Any] = {
             "query": QUERY,
             "nonce": f"{number:032x}",
@@ -336,6 +338,8 @@ class World:
             "analyst": "analyst",
             "not_before": now - 5,
             "expires": now + 3600,
+            "atto_delta": atto_delta,
+            "squares": plan.loss.squares if counted else 0,
         }
         return Order(**{**whole, **changes})
 

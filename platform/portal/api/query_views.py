@@ -15,6 +15,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics.privacy.accountant import delta_text
 from analytics.query.consent import ACTIVE, PASSIVE
 from portal.absence import lost
 from portal.accounts.models import Role
@@ -82,11 +83,13 @@ class Preview(APIView):
             "program": prepared.program,
             "datasets": [d.pk for d in prepared.datasets],
             "epsilon": decimal_text(plan.micro_epsilon),
+            "delta": delta_text(plan.atto_delta),
             "mode": plan.mode,
             "plan": prepared.described(assumptions),
             "plan_hash": plan.hash,
             "stored": stored,
             "charge": decimal_text(0 if free else plan.micro_epsilon),
+            "charge_delta": delta_text(0 if free else plan.atto_delta),
             "from": [str(query.pk) for query in found.used()] if found and found.whole else [],
             "free_statements": found.statements() if found else [],
             "told": found.told() if found else "",

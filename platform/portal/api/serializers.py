@@ -9,15 +9,15 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from analytics.privacy.composition import summary
+from analytics.privacy.accountant import delta_text
 from analytics.query.consent import ACTIVE, PASSIVE
 from portal.absence.models import LostParty
 from portal.absence.replacement import signed_sets
 from portal.accounts.models import Role
+from portal.api.fields import DeltaField, ProgramField
 from portal.audit.models import Event
-from portal.budgets.actions import decimal_text, means, released
+from portal.budgets.actions import accounting, composition, decimal_text, means
 from portal.budgets.models import Account
-from portal.queries.compiling import LONGEST_PROGRAM
 from portal.queries.models import Mode, Query, QueryEvent
 from portal.registry import bundles
 from portal.registry.models import PARTIES, Dataset, Receipt
@@ -25,27 +25,9 @@ from portal.webhooks.models import Delivery, Webhook
 from portal.webhooks.models import Event as WebhookEvent
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "object"}]})
-class ProgramField(serializers.Field):
-    """Text of at most 64 KiB, or the same question as JSON."""
-
-    def to_internal_value(self, data: Any) -> str | dict[str, Any]:
-        if isinstance(data, dict):
-            return data
-        if not isinstance(data, str):
-            raise serializers.ValidationError("Text or an object is needed.")
-        if not data.strip():
-            raise serializers.ValidationError("The program is empty.")
-        if len(data.encode()) > LONGEST_PROGRAM:
-            raise serializers.ValidationError(f"A program has at most {LONGEST_PROGRAM} bytes.")
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
 class RequestSerializer(serializers.Serializer):
-    """A question: program, datasets, epsilon (decimal text or number; not needed in exact mode), mode."""
+    """A question: program, datasets, epsilon (decimal text or number; not needed in exact mode), mode; delta for a plan
+    of more than twelve tables, where every policy has one."""
 
     program = ProgramField()
     datasets = serializers.ListField(
@@ -59,6 +41,12 @@ class RequestSerializer(serializers.Serializer):
         max_digits=18, decimal_places=12, required=False, allow_null=True, default=None
     )
     mode = serializers.ChoiceField(choices=Mode.choices, default=Mode.DP)
+    delta = DeltaField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="beside epsilon; absent or null, epsilon alone",
+    )
 
     def validate_datasets(self, value: list[str]) -> list[str]:
         if len(set(value)) != len(value):
@@ -138,6 +126,7 @@ class QuerySerializer(serializers.ModelSerializer):
 
     datasets = serializers.SerializerMethodField()
     epsilon = serializers.SerializerMethodField()
+    delta = serializers.SerializerMethodField(help_text='"0" for epsilon alone')
     plan = serializers.JSONField(source="description", read_only=True)
     analyst = serializers.CharField(source="analyst.username", read_only=True)
     released = serializers.DateTimeField(source="released_at", read_only=True)
@@ -154,6 +143,7 @@ class QuerySerializer(serializers.ModelSerializer):
             "program",
             "datasets",
             "epsilon",
+            "delta",
             "mode",
             "plan",
             "plan_hash",
@@ -175,6 +165,9 @@ class QuerySerializer(serializers.ModelSerializer):
 
     def get_epsilon(self, query: Query) -> str:
         return decimal_text(query.micro_epsilon)
+
+    def get_delta(self, query: Query) -> str:
+        return delta_text(query.atto_delta)
 
     def get_security(self, query: Query) -> str:
         return ACTIVE if self.get_missing(query) is None else PASSIVE
@@ -204,7 +197,7 @@ class QueryForProviderSerializer(QuerySerializer):
     """A query as a provider of one of its datasets sees it: that it was asked, what, and what it costs."""
 
     class Meta(QuerySerializer.Meta):
-        fields = ["id", "state", "program", "datasets", "epsilon", "mode", "created", "released"]
+        fields = ["id", "state", "program", "datasets", "epsilon", "delta", "mode", "created", "released"]
         read_only_fields = fields
 
 
@@ -237,6 +230,7 @@ class PreviewSerializer(serializers.Serializer):
     program = serializers.CharField()
     datasets = serializers.ListField(child=serializers.CharField())
     epsilon = serializers.CharField()
+    delta = serializers.CharField(help_text='"0" for epsilon alone')
     mode = serializers.CharField()
     plan = serializers.JSONField()
     plan_hash = serializers.CharField()
@@ -244,6 +238,7 @@ class PreviewSerializer(serializers.Serializer):
         help_text="an identical plan was answered: the answer would cost nothing"
     )
     charge = serializers.CharField(help_text="what one attempt would be charged to each dataset")
+    charge_delta = serializers.CharField(help_text="... of delta")
     free_statements = serializers.ListField(
         child=serializers.DictField(),
         help_text="statements whose tables you were told already: number, epsilon, queries; free if asked alone",
@@ -264,7 +259,10 @@ class ResultSerializer(serializers.Serializer):
     query = serializers.UUIDField()
     mode = serializers.CharField()
     epsilon = serializers.CharField()
+    delta = serializers.CharField(help_text='"0" for epsilon alone')
+    means = serializers.CharField(help_text="what the two promise a patient, in words")
     charged = serializers.CharField()
+    charged_delta = serializers.CharField()
     stored_from = serializers.UUIDField(allow_null=True)
     datasets = serializers.ListField(child=serializers.CharField())
     plan_hash = serializers.CharField()
@@ -276,7 +274,7 @@ class ResultSerializer(serializers.Serializer):
     sources = serializers.ListField(
         child=serializers.DictField(),
         required=False,
-        help_text="with `from`: program, epsilon, plan_hash, integers and signatures of each",
+        help_text="with `from`: program, epsilon, delta, plan_hash, integers and signatures of each",
     )
     tests_so_far = TestsSoFarSerializer(help_text="with those of this answer, when it was released")
 
@@ -411,7 +409,10 @@ class BudgetSerializer(serializers.ModelSerializer):
     )
     means = serializers.SerializerMethodField(help_text="what it promises a patient, in words")
     composition = serializers.SerializerMethodField(
-        help_text="of the tables released: the sum that is charged, and for information PLD and zCDP at delta"
+        help_text="of the tables released: what is charged, and for information sum, PLD and zCDP at delta"
+    )
+    accounting = serializers.SerializerMethodField(
+        help_text="of a budget with delta: both accountings, what is left by each, in words; else null"
     )
 
     class Meta:
@@ -426,6 +427,7 @@ class BudgetSerializer(serializers.ModelSerializer):
             "mode",
             "means",
             "composition",
+            "accounting",
         ]
         read_only_fields = fields
 
@@ -434,7 +436,11 @@ class BudgetSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(OpenApiTypes.OBJECT)
     def get_composition(self, account: Account) -> dict[str, Any]:
-        return summary(released(account))
+        return composition(account)
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_accounting(self, account: Account) -> dict[str, Any] | None:
+        return accounting(account)
 
     def get_dataset(self, account: Account) -> str:
         return str(self.context["shown"][account.pk])

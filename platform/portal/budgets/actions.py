@@ -6,12 +6,17 @@ Accounts are always taken in the order of their ids, so two orders never wait fo
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 
-from portal.budgets.models import Account, Kind, Line
+from analytics.privacy.accountant import delta_text
+from analytics.privacy.composition import summary
+from analytics.privacy.filters import Loss
+from portal.budgets.models import Account, Kind, Line, within
 from portal.queries.models import Query
 
 
@@ -20,11 +25,24 @@ class BudgetExhausted(Exception):
 
     code = "budget_exhausted"
 
-    def __init__(self, *, dataset: str, asked: int, left: int) -> None:
+    def __init__(self, *, dataset: str, asked: int, left: int, delta: str = "") -> None:
         super().__init__(
-            f"asked for epsilon {decimal_text(asked)} of dataset {dataset}, {decimal_text(left)} left"
+            f"asked for epsilon {decimal_text(asked)} of dataset {dataset}, {decimal_text(left)} left{delta}"
         )
         self.dataset, self.asked, self.left = dataset, asked, left
+
+    @classmethod
+    def of(cls, account: Account, asked: Loss) -> "BudgetExhausted":
+        """What an account lacks, in words: of one with delta, by both accountings."""
+        told = ""
+        if account.delta_total:
+            rest = max(0, account.delta_total // 2 - account.held.atto_delta)
+            told = (
+                f" for a table without delta; asked for delta {delta_text(asked.atto_delta)}, {delta_text(rest)} left by"
+                f" the sum; asked for rho {rho_text(asked.squares)},"
+                f" {rho_text(max(0, account.squares_total - account.held.squares))} left by zCDP"
+            )
+        return cls(dataset=account.pk, asked=asked.micro_epsilon, left=account.left, delta=told)
 
 
 class LedgerConflict(Exception):
@@ -40,36 +58,51 @@ def decimal_text(micro: int) -> str:
     return f"{sign}{whole}.{part:06d}"
 
 
-def affordable_attempts(datasets: Iterable[str], micro_epsilon: int, most: int) -> int:
+def rho_text(squares: int) -> str:
+    """rho of zCDP with six places, from twice it in square micro-epsilon; rounded up."""
+    return decimal_text(-(-squares // (2 * 10**6)))
+
+
+def affordable_attempts(datasets: Iterable[str], loss: Loss, most: int) -> int:
     """How many attempts (0 to `most`) every one of the datasets' accounts covers."""
-    if micro_epsilon == 0:
-        return most
-    left = min(account.left for account in Account.objects.filter(pk__in=list(datasets)))
-    return max(0, min(most, left // micro_epsilon))
+    accounts = list(Account.objects.filter(pk__in=list(datasets)))
+    return next(
+        (
+            number
+            for number in range(most, 0, -1)
+            if all(account.allowance.covers(account.held + loss.times(number)) for account in accounts)
+        ),
+        0,
+    )
 
 
 @transaction.atomic
-def reserve(*, query: UUID, datasets: Sequence[str], micro_epsilon: int, attempts: int) -> None:
-    """Reserve `attempts` times `micro_epsilon` (each >= 0) of every dataset, or of none.
+def reserve(
+    *,
+    query: UUID,
+    datasets: Sequence[str],
+    micro_epsilon: int,
+    attempts: int,
+    atto_delta: int = 0,
+    squares: int = 0,
+) -> None:
+    """Reserve `attempts` times what an attempt is charged (each >= 0) of every dataset, or of none.
 
     Raises  BudgetExhausted, naming the first dataset that lacks it.
     """
-    asked = micro_epsilon * attempts
+    loss = Loss(micro_epsilon=micro_epsilon, atto_delta=atto_delta, squares=squares)
+    asked = loss.times(attempts)
     for dataset in sorted(datasets):
         # One conditional UPDATE: of two racing orders the second sees the first one's reservation.
-        took = Account.objects.filter(pk=dataset, total__gte=F("spent") + F("reserved") + asked).update(
-            reserved=F("reserved") + asked
-        )
-        if not took:
-            account = Account.objects.get(pk=dataset)
-            raise BudgetExhausted(dataset=dataset, asked=asked, left=account.left)
+        if not Account.objects.filter(within(asked), pk=dataset).update(**_more("reserved", asked)):
+            raise BudgetExhausted.of(Account.objects.get(pk=dataset), asked)
         Line.objects.bulk_create(
             Line(
                 account_id=dataset,
                 query=query,
                 attempt=number,
                 kind=Kind.RESERVED,
-                micro_epsilon=micro_epsilon,
+                **vars(loss),
             )
             for number in range(1, attempts + 1)
         )
@@ -87,19 +120,12 @@ def spend(*, query: UUID, attempt: int) -> None:
             kinds = _kinds(line)
             if Kind.SPENT in kinds:
                 continue
-            amount = line.micro_epsilon
             accounts = Account.objects.filter(pk=line.account_id)
             if Kind.RETURNED in kinds:
-                if not accounts.filter(total__gte=F("spent") + F("reserved") + amount).update(
-                    spent=F("spent") + amount
-                ):
-                    raise BudgetExhausted(
-                        dataset=line.account_id,
-                        asked=amount,
-                        left=Account.objects.get(pk=line.account_id).left,
-                    )
+                if not accounts.filter(within(line.loss)).update(**_more("spent", line.loss)):
+                    raise BudgetExhausted.of(accounts.get(), line.loss)
             else:
-                accounts.update(spent=F("spent") + amount, reserved=F("reserved") - amount)
+                accounts.update(**_more("spent", line.loss), **_more("reserved", line.loss.times(-1)))
             _add(line, Kind.SPENT)
 
 
@@ -113,7 +139,7 @@ def give_back(*, query: UUID, attempts: Iterable[int]) -> None:
                     continue
                 if Kind.SPENT in kinds:
                     raise LedgerConflict("what was spent does not come back")
-                Account.objects.filter(pk=line.account_id).update(reserved=F("reserved") - line.micro_epsilon)
+                Account.objects.filter(pk=line.account_id).update(**_more("reserved", line.loss.times(-1)))
                 _add(line, Kind.RETURNED)
 
 
@@ -127,11 +153,13 @@ def give_back_unsettled(*, query: UUID, but: int | None = None) -> None:
 
 def charged(query: UUID, dataset: str) -> int:
     """Micro-epsilon that a query has spent of a dataset."""
-    return sum(
-        Line.objects.filter(query=query, account_id=dataset, kind=Kind.SPENT).values_list(
-            "micro_epsilon", flat=True
-        )
-    )
+    return charge(query, dataset).micro_epsilon
+
+
+def charge(query: UUID, dataset: str) -> Loss:
+    """What a query has spent of a dataset."""
+    lines = Line.objects.filter(query=query, account_id=dataset, kind=Kind.SPENT)
+    return sum((line.loss for line in lines), Loss())
 
 
 def released(account: Account) -> list[int]:
@@ -142,6 +170,45 @@ def released(account: Account) -> list[int]:
     return [table["micro_epsilon"] for query in spent for table in plans[query]["releases"]]
 
 
+def composition(account: Account) -> dict[str, Any]:
+    """The tables released, by every accounting, and what each figure means."""
+    return summary(
+        released(account),
+        micro_epsilon=account.spent,
+        atto_delta=account.delta_spent,
+        at=account.delta_total,
+    )
+
+
+def accounting(account: Account) -> dict[str, Any] | None:
+    """Of an account with delta, both accountings as decimal text and in words; None of one with epsilon alone."""
+    if not account.delta_total:
+        return None
+    half, held = account.delta_total // 2, account.held
+    by_sum = replace(account.allowance, squares=0)
+    by_zcdp = replace(account.allowance, micro_epsilon=0)
+    return {
+        "delta": {
+            "total": delta_text(account.delta_total),
+            "for_sums": delta_text(half),
+            "spent": delta_text(account.delta_spent),
+            "reserved": delta_text(account.delta_reserved),
+        },
+        "rho": {
+            "total": decimal_text(account.squares_total // (2 * 10**6)),
+            "spent": rho_text(account.squares_spent),
+            "reserved": rho_text(account.squares_reserved),
+        },
+        "left": {"sum": decimal_text(by_sum.left(held)), "zcdp": decimal_text(by_zcdp.left(held))},
+        "means": {
+            "sum": "epsilons add up to at most the total, and deltas to at most a half of it; `left` is what one more"
+            " table without delta may have",
+            "zcdp": "the squares of the tables' epsilons, halved, add up to at most rho, which the total and the other"
+            " half of delta allow; a plan may run while either accounting lets it",
+        },
+    }
+
+
 def means(account: Account) -> str:
     """What the account promises a patient, in a sentence."""
     mode = account.dataset.mode
@@ -150,13 +217,35 @@ def means(account: Account) -> str:
             "exact answers are given from this table: no epsilon protects its patients, only the rule of the"
             " smallest cell; nothing is charged, and it will never be asked with noise"
         )
+    but = (
+        f", except with a probability of about {delta_text(account.delta_total)}"
+        if account.delta_total
+        else ""
+    )
     promise = (
         f"whatever all answers tell together, the odds of anything about one patient change by at most a factor"
-        f" e^{decimal_text(account.total)}; so far by at most e^{decimal_text(account.spent + account.reserved)}"
+        f" e^{decimal_text(account.total)}{but}; so far {_so_far(account)}"
     )
     if mode == "dp":
         return f"{promise}. It holds as no exact answer was given, and none will be"
     return f"{promise}. An exact answer, where the policy allows it, would void this for the whole chain"
+
+
+def _so_far(account: Account) -> str:
+    held = account.held
+    if not account.allowance.by_sum(held):
+        return f"rho {rho_text(held.squares)} of {decimal_text(account.squares_total // (2 * 10**6))} by zCDP"
+    but = f" but for {delta_text(held.atto_delta)}" if held.atto_delta else ""
+    return f"by at most e^{decimal_text(held.micro_epsilon)}{but}"
+
+
+def _more(where: str, loss: Loss) -> dict[str, Any]:
+    """The update that adds a loss to what is spent or reserved."""
+    return {
+        where: F(where) + loss.micro_epsilon,
+        f"delta_{where}": F(f"delta_{where}") + loss.atto_delta,
+        f"squares_{where}": F(f"squares_{where}") + loss.squares,
+    }
 
 
 def _reservations(query: UUID, attempt: int) -> list[Line]:
@@ -184,5 +273,5 @@ def _add(line: Line, kind: Kind) -> None:
         query=line.query,
         attempt=line.attempt,
         kind=kind,
-        micro_epsilon=line.micro_epsilon,
+        **vars(line.loss),
     )

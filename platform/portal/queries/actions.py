@@ -26,7 +26,7 @@ from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.keys import portal_sign
 from portal.queries import at_hand, attempts, release
 from portal.queries.compiling import Prepared, prepare
-from portal.queries.models import Order, Query, QueryDataset, State
+from portal.queries.models import Mode, Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
 from portal.registry.facts import facts
 from portal.registry.models import Dataset, DatasetState
@@ -65,6 +65,7 @@ def submit(
     datasets: Sequence[Dataset],
     epsilon: Decimal | None,
     mode: str,
+    delta: str | float | Decimal | None = None,
     confirm: Sequence[str] = (),
 ) -> Query:
     """A new query; RELEASED at once, at no charge, when an identical plan was answered before, or when its analyst
@@ -73,7 +74,7 @@ def submit(
     Raises  as `compiling.prepare`; Superseded if a dataset is an older version and no answer is stored; NotUseful
             if public facts call a figure not useful, unless that is in `confirm` or the answer is stored.
     """
-    prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode)
+    prepared = prepare(program=program, datasets=datasets, epsilon=epsilon, mode=mode, delta=delta)
     # Before the transaction: figures may take a second, and nobody else should wait for that.
     found = at_hand.look(analyst, prepared)
     free = at_hand.answer(found, prepared) if found is not None and found.whole else None
@@ -92,6 +93,7 @@ def keep(
         program=prepared.program,
         mode=plan.mode,
         micro_epsilon=plan.micro_epsilon,
+        atto_delta=plan.atto_delta,
         minimum_cohort=plan.minimum_cohort,
         plan=plan.public(),
         plan_hash=plan.hash,
@@ -250,13 +252,11 @@ def _check_again(query: Query, datasets: list[Dataset]) -> None:
 
 def _reserve(query: Query, chains: list[str]) -> int:
     """Reserve as many attempts as the budgets cover, at most FOURFOLD_MAX_ATTEMPTS; how many that is."""
-    most = budgets.affordable_attempts(chains, query.micro_epsilon, settings.FOURFOLD_MAX_ATTEMPTS)
+    most = budgets.affordable_attempts(chains, query.loss, settings.FOURFOLD_MAX_ATTEMPTS)
     for number in range(max(1, most), 0, -1):
         try:
             with transaction.atomic():
-                budgets.reserve(
-                    query=query.pk, datasets=chains, micro_epsilon=query.micro_epsilon, attempts=number
-                )
+                budgets.reserve(query=query.pk, datasets=chains, attempts=number, **vars(query.loss))
             return number
         except budgets.BudgetExhausted:
             if number == 1:
@@ -268,6 +268,7 @@ def _sign(
     query: Query, datasets: list[Dataset], *, attempts: int, by: str, reason: str, missing: int | None
 ) -> None:
     now = int(time.time())
+    counted = query.mode == Mode.DP and any(facts(d).policy.get("atto_delta") for d in datasets)
     order = OrderBody(
         query=str(query.pk),
         nonce=secrets.token_hex(16),
@@ -284,6 +285,8 @@ def _sign(
         not_before=now,
         expires=now + settings.FOURFOLD_ORDER_LIFETIME,
         missing=missing,
+        atto_delta=query.atto_delta,
+        squares=query.loss.squares if counted else 0,
     )
     approval = Approval(order_hash=order.hash, by=by, reason=reason, time=now)
     Order.objects.create(

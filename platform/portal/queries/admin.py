@@ -16,6 +16,8 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
+from analytics.privacy.accountant import delta_text
+from analytics.privacy.filters import Loss
 from portal.absence import lost
 from portal.accounts.models import Role
 from portal.budgets.actions import BudgetExhausted, affordable_attempts, decimal_text
@@ -88,12 +90,12 @@ def entry(query: Query) -> dict[str, Any]:
     """What the page says of one waiting query."""
     datasets = list(query.datasets.order_by("pk"))
     accounts = Account.objects.in_bulk([d.chain for d in datasets])
-    attempts = affordable_attempts(accounts, query.micro_epsilon, 2)
-    reserved = query.micro_epsilon * max(attempts, 1)
+    attempts = affordable_attempts(accounts, query.loss, 2)
+    reserved = query.loss.times(max(attempts, 1))
     return {
         "query": query,
-        "epsilon": decimal_text(query.micro_epsilon),
-        "cost": decimal_text(reserved),
+        "epsilon": charge_text(query.loss),
+        "cost": charge_text(reserved),
         "attempts": max(attempts, 1),
         "exact": query.mode == Mode.EXACT,
         "affordable": attempts > 0,
@@ -102,12 +104,19 @@ def entry(query: Query) -> dict[str, Any]:
                 "dataset": d,
                 "total": decimal_text(account.total),
                 "before": decimal_text(account.left),
-                "after": decimal_text(account.left - reserved),
+                "after": decimal_text(account.allowance.left(account.held + reserved)),
             }
             for d, account in ((d, accounts[d.chain]) for d in datasets)
         ],
         **described(query.description),
     }
+
+
+def charge_text(loss: Loss) -> str:
+    """Epsilon, and delta where there is one."""
+    return decimal_text(loss.micro_epsilon) + (
+        f" and delta {delta_text(loss.atto_delta)}" if loss.atto_delta else ""
+    )
 
 
 def described(description: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +128,7 @@ def described(description: dict[str, Any]) -> dict[str, Any]:
         "Rounds": description["rounds"],
         "Bytes per party": description["bytes_per_party"],
         **({"Seconds": seconds_text(description["seconds"])} if "seconds" in description else {}),
+        **({"What it promises": description["means"]} if "means" in description else {}),
         "Plan": description["plan_hash"],
     }
     return {
@@ -216,7 +226,7 @@ class QueryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="epsilon")
     def epsilon(self, query: Query) -> str:
-        return decimal_text(query.micro_epsilon)
+        return charge_text(query.loss)
 
     @admin.display(description="plan in words")
     def plan_in_words(self, query: Query) -> str:

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from analytics.privacy.accountant import delta_text
 from analytics.query import released
 from analytics.query.errors import QueryError
 from analytics.query.model import Plan
@@ -152,4 +153,5 @@ def _source(query: Query) -> dict[str, Any]:
         **{key: body[key] for key in kept},
         "program": query.program,
         "epsilon": decimal_text(query.micro_epsilon),
+        "delta": delta_text(query.atto_delta),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from analytics.privacy.accountant import DeltaRejected, atto_delta
 from analytics.query import language, plan, policy
 from analytics.query.model import Plan
 from analytics.query.plan import DatasetFacts
@@ -57,8 +58,23 @@ def micro(epsilon: Decimal) -> int:
     return int((epsilon * 10**6).to_integral_value(ROUND_CEILING))
 
 
+def atto(delta: str | float | Decimal | None) -> int:
+    """Units of 10^-18 of a delta, 0 for none. Raises RequestRejected: delta_invalid, delta_too_large."""
+    if delta is None:
+        return 0
+    try:
+        return atto_delta(delta)
+    except DeltaRejected as wrong:
+        raise RequestRejected(str(wrong), wrong.code) from None
+
+
 def prepare(
-    *, program: str | dict[str, Any], datasets: Sequence[Dataset], epsilon: Decimal | None, mode: str
+    *,
+    program: str | dict[str, Any],
+    datasets: Sequence[Dataset],
+    epsilon: Decimal | None,
+    mode: str,
+    delta: str | float | Decimal | None = None,
 ) -> Prepared:
     """Compile and check. Datasets are READY ones that the caller may ask about.
 
@@ -76,7 +92,7 @@ def prepare(
             )
     ordered = tuple(sorted(datasets, key=lambda d: d.pk))
     facts = tuple(facts_of(d) for d in ordered)
-    compiled = plan.compile(program, facts, micro_epsilon, mode)
+    compiled = plan.compile(program, facts, micro_epsilon, mode, atto(delta))
     policy.check(compiled, facts, int(time.time()))
     # Orders carry text: what came as JSON is kept as its canonical text.
     text = program if isinstance(program, str) else language.parse(program).text()

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from analytics.privacy.filters import Loss, squares
 from portal.registry.models import PARTIES
 
 
@@ -35,6 +36,7 @@ class Query(models.Model):
     datasets = models.ManyToManyField("registry.Dataset", through="QueryDataset", related_name="queries")
     mode = models.CharField(max_length=5, choices=Mode.choices)
     micro_epsilon = models.BigIntegerField(help_text="of one attempt, for each dataset; 0 in exact mode")
+    atto_delta = models.BigIntegerField(default=0, help_text="10^-18, likewise; 0 for epsilon alone")
     minimum_cohort = models.PositiveIntegerField()
     plan = models.JSONField(help_text="what parties compute, canonical")
     plan_hash = models.CharField(max_length=64, db_index=True)
@@ -75,7 +77,17 @@ class Query(models.Model):
                 name="query_epsilon_fits_its_mode",
                 condition=Q(mode="dp", micro_epsilon__gt=0) | Q(mode="exact", micro_epsilon=0),
             ),
+            models.CheckConstraint(
+                name="query_delta_fits_its_mode",
+                condition=Q(mode="dp", atto_delta__gte=0) | Q(mode="exact", atto_delta=0),
+            ),
         ]
+
+    @property
+    def loss(self) -> Loss:
+        """What an attempt is charged to each dataset."""
+        charges = (table["micro_epsilon"] for table in self.plan["releases"])
+        return Loss(micro_epsilon=self.micro_epsilon, atto_delta=self.atto_delta, squares=squares(charges))
 
     def __str__(self) -> str:
         return f"query {self.pk}"

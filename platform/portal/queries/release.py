@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from analytics.privacy.accountant import delta_text
 from analytics.query import plan
 from analytics.query.consent import ACTIVE, PASSIVE
 from analytics.query.model import Plan
@@ -99,12 +100,17 @@ def answer(
     """The body of result/."""
     datasets = list(query.datasets.order_by("pk").values_list("pk", flat=True))
     chains = query.datasets.values_list("chain", flat=True)
-    charged = max((budgets.charged(query.pk, chain) for chain in chains), default=0)
+    spent = [budgets.charge(query.pk, chain) for chain in chains]
+    charged = max((loss.micro_epsilon for loss in spent), default=0)
+    charged_delta = max((loss.atto_delta for loss in spent), default=0)
     return {
         "query": str(query.pk),
         "mode": query.mode,
         "epsilon": budgets.decimal_text(query.micro_epsilon),
+        "delta": delta_text(query.atto_delta),
+        "means": query.description.get("means", ""),
         "charged": budgets.decimal_text(charged),
+        "charged_delta": delta_text(charged_delta),
         "stored_from": None,
         "datasets": datasets,
         "plan_hash": query.plan_hash,
@@ -146,7 +152,7 @@ def recompiled(query: Query) -> Plan:
     Raises  ValueError if it is not the plan that was submitted; ProgramRejected if it is none any more.
     """
     known = [facts(d) for d in query.datasets.order_by("pk")]
-    compiled = plan.compile(query.program, known, query.micro_epsilon, query.mode)
+    compiled = plan.compile(query.program, known, query.micro_epsilon, query.mode, query.atto_delta)
     if compiled.hash != query.plan_hash:
         raise ValueError(f"query {query.pk} compiles to another plan than was submitted")
     return compiled
@@ -188,5 +194,11 @@ def release_stored(query: Query, earlier: Query) -> None:
     )
     keep(
         query,
-        {**kept, "query": str(query.pk), "charged": budgets.decimal_text(0), "stored_from": str(earlier.pk)},
+        {
+            **kept,
+            "query": str(query.pk),
+            "charged": budgets.decimal_text(0),
+            "charged_delta": delta_text(0),
+            "stored_from": str(earlier.pk),
+        },
     )

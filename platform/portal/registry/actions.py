@@ -2,11 +2,13 @@
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from analytics.privacy.filters import Allowance
 from analytics.query.model import canonical, digest
 from analytics.query.schema import canonical_codebook, parse_codebook
 from portal.accounts.models import User
@@ -16,7 +18,7 @@ from portal.dispatch import wake
 from portal.keys import portal_public
 from portal.operations import health
 from portal.registry import bundles, manifests, parties, versions
-from portal.registry.facts import policy
+from portal.registry.facts import allowance
 from portal.registry.models import PARTIES, Dataset, DatasetState, PartyState, Receipt
 from portal.webhooks import actions as webhooks
 from portal.webhooks.models import Event
@@ -80,7 +82,7 @@ def announce(*, by: User, manifest: Any, signature: str, codebook: Any) -> tuple
         except IntegrityError:
             raise DatasetConflict("the dataset was announced by somebody else at the same time") from None
         if before is None:
-            Account.objects.create(dataset=dataset, total=manifest["policy"]["micro_epsilon"])
+            Account.objects.create(dataset=dataset, **_totals(allowance(dataset)))
         more = versions.changes(before, dataset) if before else {}
         _note("dataset announced", dataset, by.username, **more)
     return dataset, True
@@ -159,7 +161,7 @@ def receive(*, dataset: Dataset, party: int, report: dict[str, Any], signature: 
 def _supersede(dataset: Dataset) -> None:
     """The version before this one answers no more; its mode and its account go on.
 
-    A lower total counts from here; what was spent or is reserved stays, so the account never falls below that.
+    Lower totals count from here; what was spent or is reserved stays, so the account never falls below that.
     """
     if dataset.version == 1:
         return
@@ -167,9 +169,24 @@ def _supersede(dataset: Dataset) -> None:
     Dataset.objects.filter(pk=before.pk).update(state=DatasetState.SUPERSEDED)
     Dataset.objects.filter(pk=dataset.pk).update(mode=before.mode)
     account = Account.objects.select_for_update().get(pk=dataset.chain)
-    total = max(policy(dataset)["micro_epsilon"], account.spent + account.reserved)
-    Account.objects.filter(pk=account.pk).update(total=total)
+    allowed, held = allowance(dataset), account.held
+    if not allowed.covers(held):
+        allowed = replace(
+            allowed,
+            micro_epsilon=held.micro_epsilon,  # nothing is left
+            atto_delta=max(allowed.atto_delta, 2 * held.atto_delta),
+        )
+    Account.objects.filter(pk=account.pk).update(**_totals(allowed))
     _note("dataset superseded", before, "parties", superseded_by=dataset.pk)
+
+
+def _totals(allowed: Allowance) -> dict[str, int]:
+    """The columns of an account for what a policy allows."""
+    return {
+        "total": allowed.micro_epsilon,
+        "delta_total": allowed.atto_delta,
+        "squares_total": allowed.squares,
+    }
 
 
 def heartbeat(*, party: int, report: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from analytics.privacy.filters import Allowance
 from analytics.query.plan import DatasetFacts
 from analytics.query.schema import Schema, parse_codebook
 from portal.registry.models import Dataset
@@ -30,6 +31,12 @@ def policy(dataset: Dataset) -> dict[str, Any]:
     """The policy in the signed manifest."""
     found: dict[str, Any] = json.loads(dataset.manifest)["policy"]
     return found
+
+
+def allowance(dataset: Dataset) -> Allowance:
+    """What that policy lets all plans on the chain lose together."""
+    terms = policy(dataset)
+    return Allowance.of(terms["micro_epsilon"], terms.get("atto_delta", 0))
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 A provider that edits its table and uploads it again would gain a fresh budget for the same patients, and whoever
 compares the two answers would see the edit. So a later version follows the newest READY one, is signed by the
-same key, and inherits the account: what was spent stays spent, and the total never grows. The parties check the
+same key, and inherits the account: what was spent stays spent, and the totals never grow. The parties check the
 same again, against what they took themselves.
 """
 
@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from analytics.privacy.accountant import delta_text
 from analytics.query.policy import loosened
 from portal.accounts.models import Organisation
 from portal.budgets.actions import decimal_text
@@ -71,6 +72,13 @@ def predecessor(manifest: dict[str, Any], organisation: Organisation) -> Dataset
         raise VersionRefused(
             f"policy.epsilon is {decimal_text(new)}; the chain of {named} has {decimal_text(total)} in all, and a"
             " new version brings no more",
+            "budget_raised",
+        )
+    delta, more = policy(newest).get("atto_delta", 0), manifest["policy"].get("atto_delta", 0)
+    if more > delta:
+        raise VersionRefused(
+            f"policy.delta is {delta_text(more)}; the chain of {named} has {delta_text(delta)} in all, and a new"
+            " version brings no more",
             "budget_raised",
         )
     return newest

@@ -366,7 +366,7 @@ POLICIES = [
     ({"expires": None}, "expires", "required"),
     ({"expires": "next year"}, "expires", "not_a_date"),
     ({"expires": "2030-02-30"}, "expires", "not_a_date"),
-    ({"delta": "1e-6"}, "delta", "unknown_key"),
+    ({"delat": "1e-6"}, "delat", "unknown_key"),
 ]
 
 
