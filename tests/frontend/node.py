@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,12 +30,12 @@ def why_not() -> str:
 needs_node = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
-def node(*arguments: str, given: Any = None, timeout: float = 110) -> str:
-    """What a script of node prints; `given` is its standard input, as JSON. A failure shows what it said."""
+def node(*arguments: str, text: str | None = None, timeout: float = 110) -> str:
+    """What a script of node prints; `text` is its standard input. A failure shows what it said."""
     done = subprocess.run(
         ["node", *arguments],
         cwd=ROOT / "frontend",
-        input=None if given is None else json.dumps(given),
+        input=text,
         capture_output=True,
         encoding="utf-8",
         timeout=timeout,
