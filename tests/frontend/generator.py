@@ -177,7 +177,7 @@ def _codebook(rng: random.Random, files: dict[str, list[list[str]]]) -> dict[str
         codebook["policy"] |= {"statistics": rng.sample(["km", "mean", "*", "medain", "count"], 2), "modes": ["dp", "exact"],
                                "minimum_cohort": rng.choice([11, 0, 5.0, True])}  # fmt: skip
     if rng.random() < 0.2:
-        codebook["facts"] = {"n": 7.50, "sources": {fields[0]["name"]: "", "x": "protocol"}}
+        codebook["facts"] = {"n": 7.50, "sources": {str(fields[0].get("name")): "", "x": "protocol"}}
     if rng.random() < 0.05:
         codebook[rng.choice(["local", "capcity", "missingValues"])] = ["capacity"]
     return codebook
