@@ -19,10 +19,11 @@ const CELLS = 12;
  * problems  [{file, line, column, rule, message, remedy, severity}]; an error stops an upload
  * profile   [{field, kind, n, missing, levels | minimum, median, maximum, histogram}] of every field that could be read
  * counts    [{field, step, before, after, detail}]: rows, or from `reduce` on patients, before and after each step
+ * progress  is called with 0 to 1
  * codes     { patients, columns: {name: {codes: Uint32Array, present: Uint8Array}} }, null while there is an error
  */
-export function check(schema, tables) {
-  const { report, encoded } = encodeStudy(schema, tables);
+export function check(schema, tables, { progress = () => {} } = {}) {
+  const { report, encoded } = encodeStudy(schema, tables, progress);
   const fit = encoded !== null && !report.errors.length;
   return {
     problems: report.problems,
@@ -34,7 +35,7 @@ export function check(schema, tables) {
 }
 
 /** The report, and what `encode` made of the tables; null if a file could not be read. */
-export function encodeStudy(schema, tables) {
+export function encodeStudy(schema, tables, progress = () => {}) {
   const report = new Report(schema.warnings.map((warning) => problemOf(warning, "warning")));
   let unread = false;
   for (const table of tables) {
@@ -49,8 +50,9 @@ export function encodeStudy(schema, tables) {
   }
   // With a file less, all further complaints would be about its absence.
   if (unread) return { report, encoded: null };
-  const encoded = encode(schema, tables, report);
+  const encoded = encode(schema, tables, report, (part) => progress(0.6 * part));
   suspectValues(schema, encoded, report);
+  progress(0.8);
   return { report, encoded };
 }
 

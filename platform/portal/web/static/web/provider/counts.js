@@ -4,7 +4,7 @@
 // Counts, texts and ends of the values are shown on the provider's screen and go nowhere else. A median is the lower one
 // where there are two.
 
-import { compareDecimals, decimalText, equal } from "./decimal.js";
+import { compareDecimals, decimalText } from "./decimal.js";
 import { levelOf, NO_ROW } from "./encode.js";
 import { Unreadable } from "./values.js";
 
@@ -171,7 +171,7 @@ function beforeRounding(item, { joined, chosen, values }) {
 
 function moves(item, value) {
   const code = item.codeIn(value);
-  return code >= 0 && code < item.codes && !equal(item.value(code), value);
+  return code >= 0 && code < item.codes && !item.holds(code, value);
 }
 
 /** Present and missing patients, and their levels, or minimum, median and maximum as they are shared. */

@@ -32,7 +32,7 @@ const UNKNOWN_MISSING = new Unreadable(
  *          is derived from this one, else null
  * Fit to be shared only if the report has no error. A trace is what became of a field's rows.
  */
-export function encode(schema, tables, report) {
+export function encode(schema, tables, report, progress = () => {}) {
   const study = join(schema, tables, report);
   const columns = Object.create(null);
   const traces = new Map();
@@ -47,6 +47,7 @@ export function encode(schema, tables, report) {
       column = new Reading(schema, item, study.place.get(item.name), study, report, keep, trace).column();
     }
     if (column) columns[item.name] = column;
+    progress(traces.size / schema.fields.length);
   }
   return { patients: study.patients, columns, traces };
 }

@@ -95,6 +95,14 @@ export class Field {
     return add(this.minimum, multiply(whole(code), this.resolution));
   }
 
+  /** Whether a code stands for exactly this decimal. */
+  holds(code, value) {
+    const scaled = this.scaledTo(value.e);
+    const [own, other] = [scaled.minimum + code * scaled.resolution, Number(value.n) * scaled.value];
+    if (Math.abs(own) < 2 ** 51 && Math.abs(other) < 2 ** 51) return own === other;
+    return equal(this.value(code), value);
+  }
+
   /** The level of a number that is cut; -1 below all edges, the number of levels at or above the last. */
   interval(value) {
     const exactValue = isFraction(value) ? value : fraction(value);
@@ -111,8 +119,40 @@ export class Field {
   codeIn(value) {
     if (this.cut.length) return this.interval(value);
     if (this.kind === "category") return Number(value.n);
+    const quick = this.quickCode(value);
+    if (quick !== null) return Math.max(-1, Math.min(quick, this.codes));
     const code = this.code(value);
     return code < 0n ? -1 : code > BigInt(this.codes) ? this.codes : Number(code);
+  }
+
+  /** `code` in whole numbers that a float holds exactly; null where they would be too large. A column has many values. */
+  quickCode({ n, e, q }) {
+    if (q !== undefined) return null;
+    const scaled = this.scaledTo(e);
+    const above = 2 * (Number(n) * scaled.value - scaled.minimum) + scaled.resolution;
+    if (!(Math.abs(above) < 2 ** 51)) return null;
+    const step = 2 * scaled.resolution;
+    const quotient = Math.floor(above / step);
+    const rest = above - quotient * step; // the division may have been rounded up to a whole number, or down from one
+    return rest < 0 ? quotient - 1 : rest >= step ? quotient + 1 : quotient;
+  }
+
+  /** What a value of exponent e, the minimum and the resolution are multiplied to: one power of ten for all; NaN if large. */
+  scaledTo(e) {
+    this.scales ??= new Map();
+    if (!this.scales.has(e)) {
+      const least = Math.min(e, this.minimum.e, this.resolution.e);
+      const number = ({ n, e: own }) => {
+        const product = own - least > 20 ? Number.NaN : Number(n * 10n ** BigInt(own - least));
+        return Number.isSafeInteger(product) ? product : Number.NaN;
+      };
+      this.scales.set(e, {
+        value: number({ n: 1n, e }),
+        minimum: number(this.minimum),
+        resolution: number(this.resolution),
+      });
+    }
+    return this.scales.get(e);
   }
 
   /** Minimum and resolution as floats, for pictures and warnings only. */

@@ -30,7 +30,7 @@ const methods = {
   },
 
   /** Hold the tables against a codebook: {problems, profile, counts, patients, fit}. */
-  async check({ codebook: text }) {
+  async check({ codebook: text }, control) {
     state.checked = null;
     let parsed;
     try {
@@ -40,7 +40,7 @@ const methods = {
       const problems = wrong.problems.map((problem) => problemOf(problem));
       return { problems, profile: [], counts: [], patients: 0, fit: false };
     }
-    const { codes, ...said } = check(parsed.schema, state.tables);
+    const { codes, ...said } = check(parsed.schema, state.tables, control);
     if (codes) state.checked = { ...parsed, codes };
     return { ...said, fit: codes !== null };
   },
