@@ -37,7 +37,6 @@ export function startBackground(worker = new Worker(new URL("./worker.js", impor
   return {
     read: ask("read"),
     check: ask("check"),
-    draft: ask("draft"),
     upload: ask("upload"),
     resume: ask("resume"),
     stop: () => worker.terminate(),
