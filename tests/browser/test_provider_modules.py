@@ -54,13 +54,15 @@ def test_a_worker_reads_and_checks_while_the_page_says_how_far_it_is(page):
         const good = await background.check({codebook: given.codebook});
         await background.read({files: [new File([given.table + "p99,400,z\\n"], "t.csv")]});
         const bad = await background.check({codebook: given.codebook});
-        return {table, good, bad, told};
+        const {codebook: drafted} = await background.draft();
+        return {table, good, bad, told, drafted: drafted.fields.map((field) => field.name)};
         """,
         table=TABLE,
     )
     assert (said["table"]["rows"], said["table"]["header"], said["told"][-1]) == (40, ["id", "age", "arm"], 1)
     assert (said["good"]["fit"], said["good"]["problems"], said["good"]["patients"]) == (True, [], 40)
     assert {one["field"]: one["n"] for one in said["good"]["profile"]} == {"age": 40, "arm": 40}
+    assert said["drafted"] == ["age", "arm"]
     assert said["bad"]["fit"] is False
     assert [(p["rule"], p["line"], p["column"]) for p in said["bad"]["problems"]] == [
         ("out_of_range", 42, "age"),

@@ -321,3 +321,71 @@ def _derived(rng: random.Random, fields: list[dict[str, Any]]) -> dict[str, Any]
         "constraints": {"minimum": -50, "maximum": 200},
         "resolution": rng.choice([0.1, 0.01, "0.3"]),
     }
+
+
+# -- tables to draft from ------------------------------------------------------------------------------------
+
+DRAFTED = {
+    "sex": ["F", "M", "f", "F", "M"],
+    "arm": ["imatinib", "placebo", "Imatinib "],
+    "grade": ["1", "2", "3", "4", "9", "2", "1", "1", "2", "3"],
+    "flag": ["0", "1"],
+    "reply": ["yes", "no", "Yes"],
+    "visit": ["1", "2", "3"],
+    "day": ["2020-01-03", "31JAN2020", "2021-11-30", "", "2019-02-03", "9999-12-31"],
+    "odd day": ["03.01.2020", "04.01.2020"],
+    "email": ["a@b.c"],
+    "free": ["some longer text, once", "another one that is not the same", "nothing of note"],
+    "padded": ["007", "008"],
+    "mixed": ["1.5", "2.25", "<0.1", "3", "NA", "7.125"],
+    "comma": ["1,5", "2,25", "3,125", "10"],
+    "parameter": ["ALT", "AST", "HGB"],
+    "site": ["A", "B"],
+}
+
+
+def plain_files(seed: int) -> tuple[tuple[str, bytes], ...]:
+    """The files of a study as a hospital has them before anyone wrote a codebook."""
+    rng = random.Random(seed)
+    names = rng.sample(["demo.csv", "lab.csv", "events"], rng.choice([1, 1, 2]))
+    key = rng.choice(["patient", "id", "SUBJID", "number"])
+    return tuple((name, _content_of(_to_draft(rng, key), rng.choice([",", ",", ";"]))) for name in names)
+
+
+def _to_draft(rng: random.Random, key: str) -> list[list[str]]:
+    kinds = rng.sample(
+        [*DRAFTED, "age", "weight", "bmi", "tiny", "huge", "running", "sentinel"], rng.randint(2, 7)
+    )
+    patients = rng.choice([12, 40, 90])
+    many = rng.choice([[1], [1], [1, 1, 1, 1, 1, 1, 2], [1, 2, 3], [3]])
+    rows, number = [], 0
+    for n in range(patients):
+        for visit in range(rng.choice(many)):
+            number += 1
+            rows.append([f"p{n:03}", *(_drafted_cell(rng, kind, n, visit, number) for kind in kinds)])
+    return [[key, *kinds], *rows]
+
+
+def _drafted_cell(rng: random.Random, kind: str, n: int, visit: int, number: int) -> str:
+    if kind in ("parameter", "visit") and rng.random() < 0.98:
+        return DRAFTED[kind][visit % 3]
+    if kind in DRAFTED:
+        return rng.choice(DRAFTED[kind])
+    if rng.random() < 0.04:
+        return rng.choice(["", "NA", "."])
+    made = {
+        "age": str(rng.randint(18, 90)),
+        "weight": f"{rng.uniform(40, 120):.1f}",
+        "bmi": rng.choice(["0", f"{rng.uniform(15, 45):.2f}"]),
+        "tiny": f"{rng.uniform(0, 1) / 10**5:.8f}",
+        "huge": str(rng.randint(10**6, 10**7)),
+        "running": str(number),
+        "sentinel": rng.choice([str(rng.randint(0, 30)), str(rng.randint(0, 30)), "999", "-9"]),
+    }
+    return made[kind]
+
+
+def _content_of(rows: list[list[str]], delimiter: str) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter).writerows(rows)
+    return out.getvalue().encode()

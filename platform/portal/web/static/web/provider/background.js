@@ -5,7 +5,7 @@
 //     const { problems, profile, counts, fit } = await background.check({ codebook });
 //     const id = await background.upload({ key, deployment, csrf }, { progress, say, signal });
 
-/** Start the worker; `read`, `check`, `upload` and `resume` return promises, `stop` ends it and everything it holds. */
+/** Start the worker; `read`, `draft`, `check`, `upload` and `resume` return promises, `stop` ends it and everything it holds. */
 export function startBackground(worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" })) {
   const waiting = new Map();
   let calls = 0;
@@ -37,6 +37,7 @@ export function startBackground(worker = new Worker(new URL("./worker.js", impor
   return {
     read: ask("read"),
     check: ask("check"),
+    draft: ask("draft"),
     upload: ask("upload"),
     resume: ask("resume"),
     stop: () => worker.terminate(),

@@ -6,6 +6,7 @@
 import { prepare } from "./bundle.js";
 import { check, problemOf } from "./check.js";
 import { CodebookProblem, loadCodebook, parseCodebook } from "./codebook.js";
+import { draft } from "./draft.js";
 import { rowOf, readTable } from "./read.js";
 import { openStore } from "./storage.js";
 import { resume, upload } from "./upload.js";
@@ -27,6 +28,11 @@ const methods = {
       const first = Array.from({ length: Math.min(rows, SHOWN_ROWS) }, (_, row) => rowOf(table, row));
       return { name, header, rows, first, problems };
     });
+  },
+
+  /** Propose a codebook for the tables: {codebook, columns, notes, problems}. */
+  async draft(options) {
+    return draft(state.tables, options);
   },
 
   /** Hold the tables against a codebook: {problems, profile, counts, patients, fit}. */
