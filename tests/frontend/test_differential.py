@@ -39,6 +39,28 @@ ODD = [
 ]
 
 
+NO_CODEBOOKS = [
+    "",
+    "{",
+    "[1]",
+    "nul",
+    '{"a":}',
+    '{"a":1,}',
+    '{"a":1}x',
+    '{"a":NaN}',
+    '{"a":01}',
+    '{"a":1.}',
+    '{"a":1e999}',
+    '{"a":1,"a":2}',
+    '{"a":"\\x"}',
+    '{"a":"\t"}',
+    '{"a":"\\ud800"}',
+    '\ufeff{"primaryKey":"id"}',
+    '{"facts":' + "[" * 30 + "]" * 30 + "}",
+    '{"primaryKey":"id","capacity":12345678901234567890123,"fields":[],"policy":{"epsilon":1e-9,"expires":"2030-W53"}}',
+]
+
+
 def bytes_of(content: bytes | str) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
@@ -47,6 +69,12 @@ def test_malformed_and_odd_tables_have_the_same_problems():
     codebook = json.dumps(CODEBOOK)
     cases = [Case(name, codebook, (("t.csv", bytes_of(content)),)) for name, (content, _) in TEXTS.items()]
     cases += [Case(f"odd {n}", codebook, (("t.csv", bytes_of(content)),)) for n, content in enumerate(ODD)]
+    assert differences(cases) == []
+
+
+def test_a_text_that_is_no_codebook_is_refused_in_the_same_words():
+    cases = [Case(repr(text), text, ()) for text in NO_CODEBOOKS]
+    assert all("rejected" in by_providers(case) for case in cases)
     assert differences(cases) == []
 
 
