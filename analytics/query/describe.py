@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 from analytics.privacy import mechanisms
@@ -204,7 +204,7 @@ def _error(asking: Asking) -> dict[str, Any] | None:
     else:
         return None
     return {
-        "half_width": half,
+        "half_width": half if isfinite(half) else None,
         "level": LEVEL,
         "unit": unit,
         "n": n,

@@ -268,6 +268,11 @@ def _useful(
         return None, "how wide this figure will be is not known beforehand"
     if sampling is None or total is None:
         return None, "suppose an sd or an event_rate to know how wide it will be"
+    if not isfinite(total):
+        return False, (
+            "many cohorts of this size would have no figure beside this noise: give it more epsilon, or ask for less or"
+            " for larger groups"
+        )
     if total > USEFUL * sampling:
         return False, (
             f"a half-width of {total:.3g} is {total / sampling:.3g} times that of sampling alone, {sampling:.3g}:"

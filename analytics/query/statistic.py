@@ -137,7 +137,8 @@ class Statistic:
     unit     the unit of the value, from the unit of the first column
     expected the noise's part of the error, from the tables' releases and the columns of the first one's numbers (of the
              statement where it has none), a planned n and a level
-    noise    the same half-width where assumptions tell it better than `expected` does; None: they do not
+    noise    the same half-width where assumptions tell it better than `expected` does; None: they do not; infinite:
+             too many cohorts would have no figure
     assuming what `noise` assumes where nothing is supposed, of a statistic without `expected`
     sampling half-width of an interval of the sampling alone, from assumptions; None where they do not tell
     power    how often the statistic's own test finds an effect at 5 %, and of what the effect is; None: a normal test of

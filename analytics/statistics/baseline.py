@@ -22,7 +22,7 @@ from analytics.query.statistic import Asked, Assumptions, Line, Statistic, Wante
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z, count, sampling_of_share
-from analytics.statistics.figure import EMPTY, NOISE, OUT_OF_NOISE, Figure, said, too_few
+from analytics.statistics.figure import EMPTY, NOISE, Figure, said, too_few
 from analytics.statistics.figures import withheld
 from analytics.statistics.histogram import expected, on_grid
 from analytics.statistics.moments import deviation, expected_mean, mean, sampling_of_mean
@@ -37,6 +37,7 @@ from analytics.statistics.question import Question
 
 SIZE, PERCENTAGE, MEAN, QUANTILE = 1, 2, 4, 4  # weights, see above
 MOST_COLUMNS = 50
+SHARES_OUT_OF_NOISE = 5  # standard deviations of the noise in n that percentages ask for
 
 Row = dict[str, Any]
 
@@ -136,7 +137,7 @@ def _category(column: Field, table: tuple[Question, Sequence[Cell]], arm: Cell) 
     n = sum(released)
     if without is None and n <= 0:
         without = Figure(n=0, reason=EMPTY)
-    if without is None and n < OUT_OF_NOISE * sqrt(sum(cell.deviation_of_n**2 for cell in cells)):
+    if without is None and n < SHARES_OUT_OF_NOISE * sqrt(sum(cell.deviation_of_n**2 for cell in cells)):
         without = Figure(n=n, reason=NOISE)
     rows = [
         _row(column, "n", "{n}", n=without.n if without else n, reason=without.reason if without else None)

@@ -31,7 +31,7 @@ SIMULATED = 2000
 CLEAR = 4.5  # standard deviations of its noise that the patients at a level must be
 WORK_OF_PREVIEW = 2 * 10**6
 FEWEST_OF_PREVIEW = 500
-TOLD = 0.25  # the part of simulated cohorts that must have a figure for a preview to promise anything of it
+TOLD = 0.9  # the part of simulated cohorts that must have a figure for a preview to promise anything of it
 SINGULAR = "the covariates do not let their coefficients be told apart: leave one out, or join levels"
 
 

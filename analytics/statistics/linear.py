@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,6 @@ from analytics.statistics.figures import withheld
 from analytics.statistics.noise import TAIL, Floats
 from analytics.statistics.question import Question
 
-NOTHING = 2.0  # half ranges
 MOST = 13  # columns: the number and twelve covariates
 FEW = "there are no more patients than coefficients"
 BLANK: dict[str, Any] = {"r_squared": None, "residual_sd": None, "df": None}
@@ -351,7 +350,7 @@ def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assump
         deviation = sqrt(3 * noise.variance(float(release.scale))) / 4 / 4.0 ** (release.operands[0].bits - 1)
         off = made.off[made.real & clear(made.counted, _inner(assumed), len(assumed.cells), deviation)]
         told = len(off) > TOLD * len(made.off)
-        return half * (float(np.quantile(off, assumed.level)) if told else NOTHING)
+        return half * (float(np.quantile(off, assumed.level)) if told else inf)
     own, v = len(numeric), noise.variance(float(release.scale))
     # The noise of a total, in units where every |v| <= 1.
     of_total = {

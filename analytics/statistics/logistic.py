@@ -11,7 +11,7 @@ that is right on average leaves it right on average, which counts held at zero w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, sqrt
+from math import exp, inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -213,7 +213,7 @@ def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assump
     deviation = sqrt(2 * noise.variance(float(release.scale)))
     real &= clear(size + noises.sum(1), inner, len(assumed.cells), deviation)
     off = np.abs(noised - without)[real, 1]
-    return float(np.quantile(off, assumed.level)) if real.mean() > TOLD else FARTHEST
+    return float(np.quantile(off, assumed.level)) if real.mean() > TOLD else inf
 
 
 def _inner(release: Release, assumed: Assumptions) -> list[int]:

@@ -181,7 +181,7 @@ def test_a_mean_without_a_standard_deviation_stands_alone():
     """The noise has taken the spread's variance below zero: nothing is said of it, and the mean is right all the same."""
     facts_ = facts(minimum=11)
     plan = compile("table_one(x)", [facts_], 8 * 10**6, "dp")
-    size, moments, grid = plan.releases
+    _, moments, grid = plan.releases
     reach, n = 2 ** (moments.operands[0].bits - 1), 200
     off = 2 * reach  # beside n M^2 it is nothing
     still = [n * reach**2 - off, 2 * n * reach**2 + 2 * off, n * reach**2 - off]
