@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from analytics.statistics import multiplicity
+
 SPELLED = {"chi2": "chi-square", "p_holm": "Holm", "p_bh": "Benjamini-Hochberg", "low": "95 % interval"}
 GROUP = ("by", "value", "low", "high", "level", "n", "noise_scale", "suppressed", "reason")
 
@@ -192,7 +194,7 @@ def _short(value: Any) -> str:
 def _tests(result: dict[str, Any]) -> Iterable[str]:
     """How many tests came before, if this answer holds one: the adjustment knows only its own program."""
     so_far = result.get("tests_so_far")
-    own = sum(g.get("p") is not None for s in result.get("statements", []) for g in s.get("groups", []))
+    own = multiplicity.counted(result.get("statements", []))
     if so_far and own:
         yield (
             f"p-values are adjusted for the {own} of this answer; tests so far on these data:"

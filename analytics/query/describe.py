@@ -7,7 +7,8 @@ at a planned number of patients (the codebook's facts or the capacity); precisio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from dataclasses import replace
+from math import isfinite, sqrt
 from typing import Any
 
 from analytics.privacy import mechanisms
@@ -214,15 +215,26 @@ def _title(field: Field) -> str:
 
 def _error(asking: Asking) -> dict[str, Any] | None:
     """What the noise alone does to the figure: half-width of a 95 % interval, in the figure's unit."""
-    if asking.statistic.expected is None or asking.releases[0].scale is None:
+    statistic, n = asking.statistic, asking.planned
+    if asking.releases[0].scale is None:
         return None
-    n = asking.planned
-    expected = asking.statistic.expected(asking.releases, asking.operands, n, LEVEL)
+    if statistic.expected is not None:
+        expected = statistic.expected(asking.releases, asking.operands, n, LEVEL)
+        half, unit, assuming = expected.half_width, expected.unit, expected.assuming
+    elif statistic.noise is not None:
+        alone = replace(asking, supposed=Supposed())
+        found = statistic.noise(asking.releases, asking.operands, alone.assumptions())
+        if found is None:
+            return None
+        unit = statistic.unit(asking.columns[0].unit) if asking.columns else None
+        half, assuming = found, f"{n} patients in the group, {statistic.assuming}"
+    else:
+        return None
     return {
-        "half_width": expected.half_width,
+        "half_width": half if isfinite(half) else None,
         "level": LEVEL,
-        "unit": expected.unit,
+        "unit": unit,
         "n": n,
-        "assuming": expected.assuming,
+        "assuming": assuming,
         "noise_only": True,
     }

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, log, prod, sqrt
 from statistics import NormalDist
 from typing import Any
 
 from analytics.privacy.accountant import LARGEST_QUERY, epsilon_text, short_text
 from analytics.query.columns import Field
 from analytics.query.errors import ProgramRejected
-from analytics.query.model import By, Release
+from analytics.query.model import DATASET, By, Release
 from analytics.query.planned import Study
 from analytics.query.problems import exact
 from analytics.query.resolve import DatasetFacts
@@ -107,8 +107,9 @@ class Asking:
 
     @property
     def operands(self) -> list[Field]:
-        """The columns of the first release's numbers."""
-        return [self.fields[operand.column] for operand in self.releases[0].operands]
+        """The columns of the first release's numbers, or those of the statement where it has none."""
+        numbers = [self.fields[operand.column] for operand in self.releases[0].operands]
+        return numbers or list(self.columns)
 
     @property
     def planned(self) -> int:
@@ -123,7 +124,7 @@ class Asking:
             rate is None
             and first is not None
             and self.statement.level is not None
-            and self.statistic.level == "must"
+            and self.statistic.level in ("must", "own")
         ):
             shares = self.study.shares.get(first.name)
             codes = [k for k, level in enumerate(first.levels) if level.label == self.statement.level.text]
@@ -131,16 +132,38 @@ class Asking:
         sd = self.supposed.sd
         if sd is None and first is not None:
             sd = self.study.sds.get(first.name)
-        return Assumptions(n=self.supposed.n or self.planned, level=LEVEL, sd=sd, event_rate=rate)
+        n = self.supposed.n or self.planned
+        return Assumptions(
+            n=n,
+            level=LEVEL,
+            sd=sd,
+            event_rate=rate,
+            columns=tuple(self.columns),
+            sds=tuple(self.study.sds.get(column.name) for column in self.columns),
+            values=tuple(float(number) for v in self.statement.values if (number := v.number) is not None),
+            cells=self._cells(n),
+        )
+
+    def _cells(self, n: int) -> tuple[tuple[float, ...], ...]:
+        """How n patients of a group are planned to lie in the cells of the first table, a row for each stratum."""
+        release, groups = self.releases[0], len(self.statement.by)
+        strata = 0 if self.statistic.strata is None else max(0, len(self.columns) - self.statistic.strata)
+        strata += any(by.column == DATASET for by in release.by[groups:])
+        rows = prod(by.size for by in release.by[groups : groups + strata])
+        parts, _ = self.study.groups(("all",), release.by[groups:])
+        whole = sum(parts) or 1.0
+        cells = [n * part / whole for part in parts]
+        width = len(cells) // rows
+        return tuple(tuple(cells[i : i + width]) for i in range(0, len(cells), width))
 
     def noise(self, assumed: Assumptions) -> float | None:
         """Half-width of the noise alone; 0 in exact mode, None where the statistic does not say."""
         if self.releases[0].scale is None:
             return 0.0
-        if self.statistic.noise is not None and (
-            found := self.statistic.noise(self.releases, self.operands, assumed)
-        ):
-            return found
+        if self.statistic.noise is not None:
+            found = self.statistic.noise(self.releases, self.operands, assumed)
+            if found is not None:
+                return found
         if self.statistic.expected is None:
             return None
         return self.statistic.expected(self.releases, self.operands, assumed.n, LEVEL).half_width
@@ -153,7 +176,12 @@ def precision(asking: Asking) -> dict[str, Any]:
     groups, bound = asking.study.groups(asking.releases[0].cohort, asking.by)
     noise, sampling = asking.noise(assumed), _sampling(asking.statistic, assumed)
     total = _total(asking.statistic, noise, sampling)
-    useful, reason = _useful(noise, sampling, total, sure=own or not bound)
+    sure = own or not bound
+    useful, reason = _useful(noise, sampling, total, sure=sure)
+    lines = _lines(asking, assumed, sure=sure)
+    wrong = [line for line in lines if line["useful"] is False]
+    if wrong:
+        useful, reason = False, f"{wrong[0]['figure']}: {wrong[0]['reason']}"
     return {
         "n": assumed.n,
         "n_from": "analyst" if own else "facts" if asking.study.told else "capacity",
@@ -164,7 +192,8 @@ def precision(asking: Asking) -> dict[str, Any]:
         "level": LEVEL,
         "useful": useful,
         "reason": reason,
-        "power": _power(asking, noise, sampling),
+        "power": _power(asking, assumed, noise, sampling),
+        "lines": lines,
         "suppressed": _suppressed(asking, groups, assumed.n if own else None),
     }
 
@@ -239,6 +268,11 @@ def _useful(
         return None, "how wide this figure will be is not known beforehand"
     if sampling is None or total is None:
         return None, "suppose an sd or an event_rate to know how wide it will be"
+    if not isfinite(total):
+        return False, (
+            "many cohorts of this size would have no figure beside this noise: give it more epsilon, or ask for less or"
+            " for larger groups"
+        )
     if total > USEFUL * sampling:
         return False, (
             f"a half-width of {total:.3g} is {total / sampling:.3g} times that of sampling alone, {sampling:.3g}:"
@@ -248,19 +282,44 @@ def _useful(
     return (True, None) if sure else (None, "how many patients there are is not known: suppose an n")
 
 
-def _power(asking: Asking, noise: float | None, sampling: float | None) -> dict[str, Any] | None:
-    """How often an effect is seen at 5 %, two-sided, by a normal test with noise and sampling in its variance."""
+def _lines(asking: Asking, assumed: Assumptions, *, sure: bool) -> list[dict[str, Any]]:
+    """What is expected of each figure of a statement that gives many; of others nothing."""
+    if asking.statistic.lines is None:
+        return []
+    found = []
+    for line in asking.statistic.lines(asking.releases, assumed):
+        noise = line.noise if asking.releases[0].scale is not None else 0.0
+        total = None if noise is None or line.sampling is None else sqrt(noise**2 + line.sampling**2)
+        useful, reason = _useful(noise, line.sampling, total, sure=sure)
+        half = {"noise": _said(noise), "sampling": _said(line.sampling), "total": _said(total)}
+        found.append({"figure": line.figure, "half_width": half, "useful": useful, "reason": reason})
+    return found
+
+
+def _power(
+    asking: Asking, assumed: Assumptions, noise: float | None, sampling: float | None
+) -> dict[str, Any] | None:
+    """How often an effect is seen at 5 %, two-sided: by the statistic's own test, or by a normal one with noise and
+    sampling in its variance."""
     effect = asking.supposed.effect
-    if effect is None or noise is None or sampling is None:
+    if effect is None:
         return None
-    groups = any(by.size > 1 for by in asking.by)
+    if asking.statistic.power is not None:
+        found = asking.statistic.power(asking.releases, assumed, effect)
+        return None if found is None else {"effect": effect, "of": found[1], "power": round(found[0], 4)}
+    if noise is None or sampling is None:
+        return None
+    groups = any(by.size > 1 for by in asking.by) and asking.statistic.strata is None
     error = sqrt(noise**2 + sampling**2) / _Z * (sqrt(2) if groups else 1)
     if error <= 0 or not isfinite(error):
         return None
-    z = effect / error
+    z = (log(effect) if asking.statistic.ratio else effect) / error
+    of = "a difference of two groups" if groups else "a difference from a fixed value"
+    if asking.statistic.strata is not None:
+        of = "a ratio other than 1" if asking.statistic.ratio else "an effect other than 0"
     return {
         "effect": effect,
-        "of": "a difference of two groups" if groups else "a difference from a fixed value",
+        "of": of,
         "power": round(_NORMAL.cdf(z - _Z) + _NORMAL.cdf(-z - _Z), 4),
     }
 

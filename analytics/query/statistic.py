@@ -80,12 +80,18 @@ class Assumptions:
     level       of the interval
     sd          standard deviation of the first column, in its unit
     event_rate  part of the patients at the level that the statistic is about
+    columns     of the statement, with the standard deviations that facts tell of them, and the numbers after them
+    cells       planned patients in the cells that the statistic made of its first table, a row for each stratum
     """
 
     n: int
     level: float
     sd: float | None = None
     event_rate: float | None = None
+    columns: tuple[Field, ...] = ()
+    sds: tuple[float | None, ...] = ()
+    values: tuple[float, ...] = ()
+    cells: tuple[tuple[float, ...], ...] = ()
 
     @property
     def z(self) -> float:
@@ -99,6 +105,17 @@ Groups = Callable[["Question", Sequence[Sequence[int]]], list[dict[str, Any]]]
 Expecting = Callable[[Sequence[Release], Sequence[Field], int, float], Expected]
 Sampling = Callable[[Assumptions], float | None]
 Noise = Callable[[Sequence[Release], Sequence[Field], Assumptions], float | None]
+Power = Callable[[Sequence[Release], Assumptions, float], "tuple[float, str] | None"]
+Lines = Callable[[Sequence[Release], Assumptions], Sequence["Line"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One of the figures of a statement that gives many: what it is, and half-widths of noise and of sampling."""
+
+    figure: str
+    noise: float | None
+    sampling: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +135,15 @@ class Statistic:
     partial  whether a table of which some cells are suppressed still has a figure
     exact    whether it is for exact mode alone
     unit     the unit of the value, from the unit of the first column
-    expected the noise's part of the error, from the tables' releases and columns, a planned n and a level
-    noise    the same half-width where assumptions tell it better than `expected` does; None: they do not
+    expected the noise's part of the error, from the tables' releases and the columns of the first one's numbers (of the
+             statement where it has none), a planned n and a level
+    noise    the same half-width where assumptions tell it better than `expected` does; None: they do not; infinite:
+             too many cohorts would have no figure
+    assuming what `noise` assumes where nothing is supposed, of a statistic without `expected`
     sampling half-width of an interval of the sampling alone, from assumptions; None where they do not tell
+    power    how often the statistic's own test finds an effect at 5 %, and of what the effect is; None: a normal test of
+             the figure. `ratio`: the figure is a ratio, so that half-widths and the effect are those of its logarithm
+    lines    of a statistic that gives many figures: what is expected of each
     of_cohort whether the figure describes the cohort itself: then its interval is of noise alone, and sampling only
              says whether the noise matters
     choose   stands for another statistic by the kind of its columns; then nothing but how it is asked counts
@@ -142,7 +165,11 @@ class Statistic:
     unit: Callable[[str], str | None] = lambda unit: None
     expected: Expecting | None = None
     noise: Noise | None = None
+    assuming: str | None = None
     sampling: Sampling | None = None
+    power: Power | None = None
+    ratio: bool = False
+    lines: Lines | None = None
     of_cohort: bool = False
     choose: Callable[[Sequence[Field]], Statistic] | None = field(default=None, repr=False)
 

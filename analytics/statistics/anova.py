@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, every
 from analytics.statistics import moments, noise
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
@@ -125,6 +126,32 @@ def _moments(asked: Asked) -> list[Wanted]:
     return [Wanted(inner=(every(category),), numbers=(number,), shape="moments")]
 
 
+def _power(releases: Sequence[Release], assumed: Assumptions, effect: float) -> tuple[float, str] | None:
+    """Of the F test where two levels lie `effect` apart and the others midway, which is hardest to see (Cohen, Statistical
+    Power Analysis, 1988, pattern 1): the non-central F, with the noise of each mean in its variance."""
+    from scipy.special import fdtri, ncfdtr
+
+    sd, release = assumed.sd, releases[0]
+    (sizes,) = assumed.cells
+    if sd is None:
+        return None
+    noisy = 0.0
+    if release.scale is not None:
+        (operand,), (number, *_) = release.operands, assumed.columns
+        step, reach = float(number.lattice[2] * 2**operand.dropped), 2 ** (operand.bits - 1)
+        noisy = 2 * noise.variance(float(release.scale)) * (step / (4 * reach)) ** 2  # S = (B2 - B0) / 4M
+    k, rest = len(sizes), sum(sizes) - len(sizes)
+    if rest < 1:
+        return None
+    weights = np.array([1 / (sd**2 / n + noisy / n**2) for n in (max(size, 1.0) for size in sizes)])
+    means = np.zeros(k)
+    means[np.argsort(weights)[:2]] = -effect / 2, effect / 2  # the two least known
+    centred = means - (weights * means).sum() / weights.sum()
+    away = float((weights * centred**2).sum())
+    found = 1 - float(ncfdtr(k - 1, rest, away, float(fdtri(k - 1, rest, 0.95))))
+    return found, "two levels this far apart in their means, the others midway"
+
+
 STATISTICS = (
     Statistic(
         name="anova",
@@ -134,5 +161,6 @@ STATISTICS = (
         tables=_moments,
         family=anova,
         blank=lambda question: dict(BLANK),
+        power=_power,
     ),
 )

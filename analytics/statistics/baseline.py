@@ -17,19 +17,27 @@ from math import sqrt
 from typing import Any
 
 from analytics.query.columns import Field
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Assumptions, Line, Statistic, Wanted, every
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
-from analytics.statistics.counts import Z, count
+from analytics.statistics.counts import Z, count, sampling_of_share
 from analytics.statistics.figure import EMPTY, NOISE, Figure, said, too_few
 from analytics.statistics.figures import withheld
 from analytics.statistics.histogram import expected, on_grid
-from analytics.statistics.moments import deviation, mean
-from analytics.statistics.quantiles import QUARTILES, Distribution, unavailable
+from analytics.statistics.moments import deviation, expected_mean, mean, sampling_of_mean
+from analytics.statistics.quantiles import (
+    QUARTILES,
+    Distribution,
+    noise_of_quantile,
+    sampling_of_quantile,
+    unavailable,
+)
 from analytics.statistics.question import Question
 
 SIZE, PERCENTAGE, MEAN, QUANTILE = 1, 2, 4, 4  # weights, see above
 MOST_COLUMNS = 50
+SHARES_OUT_OF_NOISE = 5  # standard deviations of the noise in n that percentages ask for
 
 Row = dict[str, Any]
 
@@ -129,6 +137,8 @@ def _category(column: Field, table: tuple[Question, Sequence[Cell]], arm: Cell) 
     n = sum(released)
     if without is None and n <= 0:
         without = Figure(n=0, reason=EMPTY)
+    if without is None and n < SHARES_OUT_OF_NOISE * sqrt(sum(cell.deviation_of_n**2 for cell in cells)):
+        without = Figure(n=n, reason=NOISE)
     rows = [
         _row(column, "n", "{n}", n=without.n if without else n, reason=without.reason if without else None)
     ]
@@ -189,6 +199,40 @@ def _tables(asked: Asked) -> list[Wanted]:
     return wanted
 
 
+def _lines(releases: Sequence[Release], assumed: Assumptions) -> list[Line]:
+    """Half-widths of each figure, in the order of the rows: of a percentage in percent and, where facts tell no more, at
+    one half. The supposed `sd` and `event_rate` are those of the first column."""
+    tables = iter(releases[1:])
+    size = expected(releases, (), assumed.n, assumed.level).half_width if releases[0].scale else None
+    found = [Line(figure="n", noise=size, sampling=assumed.z * sqrt(assumed.n))]
+    for place, column in enumerate(assumed.columns):
+        one = replace(assumed, sd=assumed.sds[place] if place else assumed.sd, columns=(column,))
+        if column.kind == "number":
+            moments, grid = [next(tables)], next(tables)
+            mean = expected_mean(moments, [column], assumed.n, assumed.level) if moments[0].scale else None
+            of_mean = None if mean is None else mean.half_width
+            of_median = noise_of_quantile(grid, column, one, 0.5) if grid.scale else None
+            found += [
+                Line(figure=f"mean of {column.name}", noise=of_mean, sampling=sampling_of_mean(one)),
+                Line(
+                    figure=f"median of {column.name}",
+                    noise=of_median,
+                    sampling=sampling_of_quantile(one, 0.5),
+                ),
+            ]
+            continue
+        release = next(tables)
+        rate = 0.5 if assumed.event_rate is None or place else assumed.event_rate
+        sampling = sampling_of_share(replace(one, event_rate=rate)) or 0.0
+        # Of x / n to first order, n being the sum of all levels.
+        v = noise.variance(float(release.scale or 0))
+        of_share = assumed.z * sqrt(v * ((1 - rate) ** 2 + (column.codes - 1) * rate**2)) / assumed.n
+        found.append(
+            Line(figure=f"percentage of {column.name}", noise=100 * of_share, sampling=100 * sampling)
+        )
+    return found
+
+
 STATISTICS = (
     Statistic(
         name="table_one",
@@ -198,5 +242,8 @@ STATISTICS = (
         tables=_tables,
         groups=table_one,
         expected=expected,
+        sampling=lambda assumed: assumed.z * sqrt(assumed.n),
+        lines=_lines,
+        of_cohort=True,
     ),
 )

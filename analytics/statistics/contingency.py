@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, every
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
@@ -230,10 +229,72 @@ def _table(asked: Asked) -> list[Wanted]:
 
 
 def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
-    scale = releases[0].scale
-    assert scale is not None, "only noise is expected"
-    half = float(mechanisms.reach(scale, level))
-    return Expected(half_width=half, unit="patients in each cell", assuming="nothing")
+    rows, columns = (by.size for by in releases[0].by[-2:])
+    half = _noise_of(releases[0], np.full((rows, columns), n / (rows * columns)), level)
+    return Expected(
+        half_width=half,
+        unit=None,
+        assuming=f"{n} patients in the group, all cells of one size, no association",
+    )
+
+
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    return _noise_of(releases[0], _planned(releases, assumed), assumed.level)
+
+
+def _planned(releases: Sequence[Release], assumed: Assumptions) -> Floats:
+    """Planned patients in the table of the last two partitions."""
+    cells: Floats = np.array(assumed.cells, dtype=np.float64).sum(0)
+    return cells.reshape(releases[0].by[-2].size, releases[0].by[-1].size)
+
+
+def _noise_of(release: Release, planned: Floats, level: float) -> float:
+    """The error that the noise makes in V, in simulated tables without association."""
+    assert release.scale is not None, "only noise is expected"
+    clear, noised = _simulated(release, planned, planned / planned.sum())
+    return float(np.quantile(np.abs(measure(noised)[1] - measure(clear)[1]), level))
+
+
+def _simulated(release: Release, planned: Floats, shares: Floats) -> tuple[Floats, Floats]:
+    """Tables of as many patients at these shares, without noise and with it. Shapes  (rows, columns, draws)."""
+    scale = 0.0 if release.scale is None else float(release.scale)
+    noises, normals = noise.simulated(scale, planned.size, planned.size)
+    simulation = _Simulation(
+        n=round(planned.sum()),
+        independent=shares,
+        direction=np.zeros_like(shares),
+        deviations=normals.reshape(*planned.shape, -1),
+        noises=np.zeros((*planned.shape, 1)),
+    )
+    clear = simulation._tables(shares)
+    return clear, np.maximum(clear + noises.reshape(*planned.shape, -1), 0.0)
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    """Of V away from 0 and 1: that of a phi coefficient, 1 / root n (Bishop, Fienberg, Holland, 1975)."""
+    return assumed.z / sqrt(assumed.n)
+
+
+def power(releases: Sequence[Release], assumed: Assumptions, effect: float) -> tuple[float, str] | None:
+    """How often the test with the noise in its null finds a V of `effect`, in simulation: between the planned margins,
+    along the diagonal. None for a table of three columns, or where no table with these margins has this V."""
+    if len(assumed.columns) != 2 or assumed.n < 2:
+        return None
+    planned = _planned(releases, assumed)
+    shares = planned / planned.sum()
+    independent = shares.sum(1, keepdims=True) * shares.sum(0, keepdims=True)
+    rows, columns = np.indices(shares.shape)
+    along = np.where(rows * (shares.shape[1] - 1) == columns * (shares.shape[0] - 1), 1.0, 0.0)
+    direction = along - along.mean(0) - along.mean(1, keepdims=True) + along.mean()
+    if not np.abs(direction).max() > 0 or not independent.min() > 0:
+        return None
+    made = np.sqrt((direction**2 / independent).sum() / (min(shares.shape) - 1))
+    apart = independent + effect / float(made) * direction
+    if apart.min() < 0:
+        return None
+    null = measure(_simulated(releases[0], planned, independent)[1])[0]
+    seen = measure(_simulated(releases[0], planned, apart)[1])[0]
+    return float((seen > np.quantile(null, 0.95)).mean()), "a Cramer's V of this size, along the diagonal"
 
 
 ASSOCIATION = Statistic(
@@ -245,4 +306,7 @@ ASSOCIATION = Statistic(
     blank=blank,
     partial=True,
     expected=_expected,
+    noise=_noise,
+    sampling=_sampling,
+    power=power,
 )

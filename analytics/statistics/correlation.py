@@ -9,6 +9,7 @@ Fisher, Metron 1 (1921).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import atanh, sqrt, tanh
 
@@ -17,13 +18,14 @@ import numpy as np
 from analytics.privacy.sensitivity import moment_simplex
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell, inverse
 from analytics.statistics.contingency import ASSOCIATION
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, Figure
+from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
 
 STILL = "one of the columns does not vary in this cohort"
@@ -119,25 +121,52 @@ def _mixed(asked: Asked) -> list[Wanted]:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """Bell-shaped cohorts without correlation, in units of Mx and My: their own second moments about the mean, each times
+    n, and those of their noised totals, each times `counted` squared.
+
+    Shapes  (draws,)
+    """
+
+    counted: Floats
+    own: tuple[Floats, Floats, Floats]  # xx, yy, xy
+    noised: tuple[Floats, Floats, Floats]
+
+
+def simulated(release: Release, n: int, spreads: tuple[float, float] = (1 / 3, 1 / 3)) -> Simulated:
+    """Cohorts of n with these standard deviations, by default a sixth of the codes, about the middle of both ranges."""
+    assert release.scale is not None, "only noise is expected"
+    x, y = (2 ** (operand.bits - 1) for operand in release.operands)
+    noises, (of_x, of_y, of_r) = noise.simulated(float(release.scale) / (x * y) ** 2, 9, 3)
+    basis = np.array(inverse(moment_simplex(1).transform), dtype=np.float64)
+    made = np.einsum("ia,jb,abk->ijk", basis, basis, noises.reshape(3, 3, -1))  # in the totals of x^i y^j
+    vx, vy = (
+        np.maximum(1 + z * sqrt(2 / max(1, n - 1)), 0) * n * spread**2
+        for z, spread in zip((of_x, of_y), spreads, strict=True)
+    )
+    r = np.clip(of_r / sqrt(max(1, n - 1)), -1, 1)
+    counted, vxy = n + made[0, 0], r * np.sqrt(vx * vy)
+    return Simulated(
+        counted=counted,
+        own=(vx, vy, vxy),
+        noised=(
+            (vx + made[2, 0]) * counted - made[1, 0] ** 2,
+            (vy + made[0, 2]) * counted - made[0, 1] ** 2,
+            (vxy + made[1, 1]) * counted - made[1, 0] * made[0, 1],
+        ),
+    )
+
+
 def expected_correlation(
     releases: Sequence[Release], fields: Sequence[Field], n: int, level: float
 ) -> Expected:
     """The error that the noise makes in simulation: it is in both variances too, and r ends at 1."""
-    scale = releases[0].scale
-    assert scale is not None, "only noise is expected"
-    x, y = (2 ** (operand.bits - 1) for operand in releases[0].operands)
-    # In units of Mx and My: bell-shaped cohorts of a sixth of the codes each way from their middle, without r.
-    noises, (of_x, of_y, of_r) = noise.simulated(float(scale) / (x * y) ** 2, 9, 3)
-    basis = np.array(inverse(moment_simplex(1).transform), dtype=np.float64)
-    made = np.einsum("ia,jb,abk->ijk", basis, basis, noises.reshape(3, 3, -1))  # in the totals of x^i y^j
-    vx, vy = (np.maximum(1 + z * sqrt(2 / max(1, n - 1)), 0) * n / 9 for z in (of_x, of_y))
-    r = np.clip(of_r / sqrt(max(1, n - 1)), -1, 1)
-    counted = n + made[0, 0]
-    xx = (vx + made[2, 0]) * counted - made[1, 0] ** 2
-    yy = (vy + made[0, 2]) * counted - made[0, 1] ** 2
-    xy = (r * np.sqrt(vx * vy) + made[1, 1]) * counted - made[1, 0] * made[0, 1]
-    shown = (counted >= 4) & (xx > 0) & (yy > 0)
-    off = np.abs(np.clip(xy[shown] / np.sqrt(xx[shown] * yy[shown]), -1, 1) - r[shown])
+    made = simulated(releases[0], n)
+    (vx, vy, vxy), (xx, yy, xy) = made.own, made.noised
+    shown = (made.counted >= 4) & (xx > 0) & (yy > 0)
+    true = vxy[shown] / np.sqrt(np.maximum(vx * vy, 1e-300))[shown]
+    off = np.abs(np.clip(xy[shown] / np.sqrt(xx[shown] * yy[shown]), -1, 1) - true)
     # Where most cohorts would have no figure, the preview promises nothing of it.
     told = shown.mean() > 0.5
     return Expected(
@@ -148,6 +177,11 @@ def expected_correlation(
     )
 
 
+def sampling_of_correlation(assumed: Assumptions) -> float | None:
+    """At r = 0, where it is widest."""
+    return tanh(assumed.z / sqrt(assumed.n - 3)) if assumed.n > 3 else None
+
+
 PEARSON = Statistic(
     name="correlate",
     words="Pearson correlation",
@@ -155,8 +189,7 @@ PEARSON = Statistic(
     tables=_joint,
     family=pearson,
     expected=expected_correlation,
-    # At r = 0, where it is widest.
-    sampling=lambda assumed: tanh(assumed.z / sqrt(assumed.n - 3)) if assumed.n > 3 else None,
+    sampling=sampling_of_correlation,
 )
 MIXED = Statistic(name="correlate", words="correlation", columns=(2, 2), tables=_mixed)
 

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from analytics.query.statistic import Asked, Statistic, Wanted, need_numbers
-from analytics.statistics.correlation import expected_correlation, pearson
+from analytics.statistics.correlation import expected_correlation, pearson, sampling_of_correlation
 from analytics.statistics.difference import no_column_twice
 from analytics.statistics.figure import said
 from analytics.statistics.figures import withheld
@@ -59,5 +59,6 @@ STATISTICS = (
         tables=_pairs,
         groups=correlations,
         expected=expected_correlation,
+        sampling=sampling_of_correlation,
     ),
 )

@@ -81,7 +81,7 @@ def _expected_count(releases: Sequence[Release], fields: Sequence[Field], n: int
     return Expected(half_width=float(mechanisms.reach(scale, level)), unit="patients", assuming="nothing")
 
 
-def _expected_share(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+def expected_share(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
     scale = releases[0].scale
     assert scale is not None, "only noise is expected"
     half = mechanisms.half_width(scale, (0.5 / n, 0.5 / n), level)
@@ -98,7 +98,7 @@ def _share_noise(releases: Sequence[Release], fields: Sequence[Field], assumed: 
     return mechanisms.half_width(scale, ((1 - p) / n, p / n), assumed.level)
 
 
-def _share_sampling(assumed: Assumptions) -> float | None:
+def sampling_of_share(assumed: Assumptions) -> float | None:
     p = assumed.event_rate
     return None if p is None else assumed.z * sqrt(p * (1 - p) / assumed.n)
 
@@ -122,8 +122,8 @@ STATISTICS = (
         level="must",
         tables=_level_or_not,
         family=proportion,
-        expected=_expected_share,
+        expected=expected_share,
         noise=_share_noise,
-        sampling=_share_sampling,
+        sampling=sampling_of_share,
     ),
 )

@@ -13,12 +13,12 @@ from math import sqrt
 
 import numpy as np
 
-from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, need_numbers
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, need_numbers
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
+from analytics.statistics.correlation import simulated
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, NOISE, Figure
 from analytics.statistics.question import Question
@@ -84,14 +84,52 @@ def _joint(asked: Asked) -> list[Wanted]:
 
 
 def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
-    scale = releases[0].scale
-    assert scale is not None, "only noise is expected"
-    steps = [float(f.lattice[2] * 2**o.dropped) for f, o in zip(fields, releases[0].operands, strict=True)]
-    x, y = (2 ** (operand.bits - 1) for operand in releases[0].operands)
-    # sum xy = ((x2 - x0) (y2 - y0)) / 16 MxMy: four terms of the nine
-    half = Z * 2 * sqrt(mechanisms.variance(scale)) / (16 * x * y) * steps[0] * steps[1] / n
-    assuming = f"{n} patients in the group, means in the middle of the ranges"
-    return Expected(half_width=half, unit=None, assuming=assuming)
+    return Expected(
+        half_width=_noise_of(releases[0], fields, n, level),
+        unit=None,
+        assuming=f"{n} patients in the group, standard deviations of a sixth of the ranges, means in their middle,"
+        " no correlation",
+    )
+
+
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    return _noise_of(releases[0], fields, assumed.n, assumed.level, _deviations(assumed))
+
+
+def _noise_of(
+    release: Release,
+    fields: Sequence[Field],
+    n: int,
+    level: float,
+    deviations: tuple[float, float] | None = None,
+) -> float:
+    """The error that the noise makes in simulation, in the product of the units."""
+    steps = [float(f.lattice[2] * 2**o.dropped) for f, o in zip(fields, release.operands, strict=True)]
+    x, y = (float(2 ** (o.bits - 1) * step) for o, step in zip(release.operands, steps, strict=True))
+    made = simulated(
+        release, n, (1 / 3, 1 / 3) if deviations is None else (deviations[0] / x, deviations[1] / y)
+    )
+    shown = made.counted >= 2
+    counted = made.counted[shown]
+    seen = np.clip(made.noised[2][shown] / counted / (counted - 1), -1, 1)
+    off = np.abs(seen - made.own[2][shown] / max(1, n - 1))
+    return x * y * (float(np.quantile(off, level)) if off.size else 1.0)
+
+
+def _deviations(assumed: Assumptions) -> tuple[float, float] | None:
+    """Of both columns: the first is supposed, of the second facts tell, else it is a sixth of its range."""
+    if assumed.sd is None:
+        return None
+    low, high, _ = assumed.columns[1].lattice
+    return assumed.sd, assumed.sds[1] or float(high - low) / 6
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    """In samples of a normal population without correlation, where the variance is xx yy / (n - 1)."""
+    deviations = _deviations(assumed)
+    if deviations is None or assumed.n < 2:
+        return None
+    return assumed.z * deviations[0] * deviations[1] / sqrt(assumed.n - 1)
 
 
 STATISTICS = (
@@ -103,5 +141,7 @@ STATISTICS = (
         tables=_joint,
         family=covariance,
         expected=_expected,
+        noise=_noise,
+        sampling=_sampling,
     ),
 )

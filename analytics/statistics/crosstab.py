@@ -17,15 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.privacy import mechanisms
-from analytics.query.columns import Field
-from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Statistic, Wanted, every
 from analytics.query.tree import Name
 from analytics.statistics import contingency, noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import Figure, said, too_few
+from analytics.statistics.histogram import expected, sampling_of_a_cell
 from analytics.statistics.question import Question
 
 Counts = NDArray[Any]
@@ -129,13 +127,6 @@ def _table(asked: Asked) -> list[Wanted]:
     return [Wanted(inner=tuple(every(column) for column in asked.columns))]
 
 
-def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
-    scale = releases[0].scale
-    assert scale is not None, "only noise is expected"
-    half = float(mechanisms.reach(scale, level))
-    return Expected(half_width=half, unit="patients in each cell", assuming="nothing")
-
-
 STATISTICS = (
     Statistic(
         name="crosstab",
@@ -147,6 +138,9 @@ STATISTICS = (
         blank=blank,
         partial=True,
         unit=lambda unit: "patients",
-        expected=_expected,
+        expected=expected,
+        sampling=sampling_of_a_cell,
+        of_cohort=True,
+        power=contingency.power,
     ),
 )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from analytics.query.model import Release
-from analytics.query.statistic import Asked
+from analytics.query.statistic import Asked, Assumptions
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell, Exponents, constant, inverse
 from analytics.statistics.counts import Z
@@ -28,6 +28,10 @@ MOST_DRAWN = 2**22  # noises of one statement: bounds memory and time
 MOST_WORK = 10**8  # products of one pass over all cells and draws
 MOST_TERMS = 32
 SIMULATED = 2000
+CLEAR = 4.5  # standard deviations of its noise that the patients at a level must be
+WORK_OF_PREVIEW = 2 * 10**6
+FEWEST_OF_PREVIEW = 500
+TOLD = 0.9  # the part of simulated cohorts that must have a figure for a preview to promise anything of it
 SINGULAR = "the covariates do not let their coefficients be told apart: leave one out, or join levels"
 
 
@@ -78,6 +82,11 @@ def design(question: Question, nominal: Sequence[str], n: Sequence[float]) -> De
     by_stratum = np.asarray(n, dtype=np.float64).reshape(strata, -1).sum(1)
     fewest = max(1, question.minimum_cohort) if question.mode == "dp" else 1
     kept = [s for s in range(strata) if by_stratum[s] >= fewest]
+    return Design(terms=terms(question, nominal), rows=coded(sizes, strata, kept), kept=tuple(kept))
+
+
+def coded(sizes: Sequence[int], strata: int, kept: Sequence[int]) -> Floats:
+    """A row for each cell: intercept, levels but the first of every category, strata kept but the first; else 0."""
     rows = []
     for s, *codes in product(range(strata), *map(range, sizes)):
         if s not in kept:
@@ -87,7 +96,35 @@ def design(question: Question, nominal: Sequence[str], n: Sequence[float]) -> De
         for code, size in zip(codes, sizes, strict=True):
             row += [float(code == k) for k in range(1, size)]
         rows.append([*row, *(float(s == other) for other in kept[1:])])
-    return Design(terms=terms(question, nominal), rows=np.array(rows), kept=tuple(kept))
+    return np.array(rows)
+
+
+def planned(assumed: Assumptions, inner: Sequence[int]) -> tuple[Floats, Floats]:
+    """Planned patients of every cell, and the rows of the design. Shapes  (cells,), (cells, k).
+
+    inner  sizes of the partitions by nominal covariates
+    """
+    strata = len(assumed.cells)
+    n = np.array(assumed.cells).reshape(strata * prod(inner), -1).sum(1)
+    return np.maximum(n, 1e-9), coded(inner, strata, range(strata))
+
+
+def clear(noised: Floats, inner: Sequence[int], strata: int, deviation: float) -> Any:
+    """Which of many noised tables have all levels standing out of the noise, as `weak` asks of one.
+
+    Shapes  noised (cells, draws): patients; deviation: of the noise in each cell
+    """
+    counts = noised.reshape(strata, *inner, -1).sum(0)
+    found = np.ones(noised.shape[1], dtype=bool)
+    for place, size in enumerate(inner):
+        margin = counts.sum(axis=tuple(axis for axis in range(len(inner)) if axis != place))
+        found &= (margin >= max(1.0, CLEAR * deviation * sqrt(len(noised) / size))).all(0)
+    return found
+
+
+def draws_of_preview(cells: int, k: int) -> int:
+    """How many simulations a preview can afford of k coefficients over so many cells."""
+    return max(FEWEST_OF_PREVIEW, min(noise.EXPECTED, WORK_OF_PREVIEW // (cells * k * k)))
 
 
 def need_levels(asked: Asked) -> None:
@@ -116,7 +153,7 @@ def weak(question: Question, nominal: Sequence[str], n: Sequence[float], deviati
     for place, column in enumerate(nominal):
         rest = tuple(axis for axis in range(len(sizes)) if axis != place)
         margin = counts.sum(axis=rest)
-        limit = max(1.0, 3 * deviation * sqrt(len(n) / sizes[place]))
+        limit = max(1.0, CLEAR * deviation * sqrt(len(n) / sizes[place]))
         for level, found in zip(question.fields[column].levels, margin, strict=True):
             if found < limit:
                 few = "no patient" if deviation == 0 else "too few patients beside the noise"
@@ -140,7 +177,7 @@ def noises(label: str, tables: Sequence[Sequence[Cell]], k: int) -> list[dict[Ex
     for cells in tables:
         release, width = cells[0].release, len(cells[0].integers)
         made = noise.noise(cells[0].t, noise.uniforms(bits, (width, len(cells) * draws)))
-        totals = np.array(_rows(release)) @ made
+        totals = np.array(scaled_inverse(release)) @ made
         found.append({e: totals[i].reshape(len(cells), draws) for i, e in enumerate(release.monomials)})
     return found
 
@@ -151,7 +188,8 @@ def totals(cells: Sequence[Cell]) -> dict[Exponents, Floats]:
     return {e: np.array([[float(cell.totals[e] / size[e])] for cell in cells]) for e in size}
 
 
-def _rows(release: Release) -> list[list[float]]:
+def scaled_inverse(release: Release) -> list[list[float]]:
+    """What makes totals, in units where every |v| <= 1, of the released integers: a row for each monomial."""
     return [
         [float(a / _size(release, e)) for a in row]
         for e, row in zip(release.monomials, inverse(release.transform), strict=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, every
 from analytics.query.tree import Name
 from analytics.statistics import moments, noise
 from analytics.statistics.axis import Axis
@@ -40,23 +40,31 @@ POOLED: dict[str, Any] = {**TEST, "low": None, "high": None}
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """One level in one stratum, in the unit of the number. `means` are draws of the population's mean, `seen` of
-    the cohort's own: their spread is that of the noise. Both are None in exact mode."""
+    the cohort's own: their spread is that of the noise. Both are of draws that a real cohort can have; `any_seen` are
+    all draws and `errors` the sampling variance of the mean in each, also below zero. None in exact mode."""
 
     n: Fraction
     mean: Fraction
     variance: Fraction
     means: Floats | None = None
     seen: Floats | None = None
+    any_seen: Floats | None = None
+    errors: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Difference:
-    """A figure with what is combined of it: its draws, those of the noise alone, or its variance in exact mode."""
+    """A figure with what is combined of it: its draws with and without sampling (`means`, `seen`) and the sampling
+    variance in each `seen` (`errors`), and the patients of both levels and their sum of squares, for the weight in dp
+    mode; or its variance, for that in exact mode."""
 
     figure: Figure
     variance: float | None = None
+    sizes: tuple[float, float] = (0.0, 0.0)
+    squares: float = 0.0
     means: Floats | None = None
     seen: Floats | None = None
+    errors: Floats | None = None
 
 
 def differences(question: Question, integers: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
@@ -67,7 +75,8 @@ def differences(question: Question, integers: Sequence[Sequence[int]]) -> list[d
         none = withheld(question, cells)
         if none is None:
             arms = [_arm(question, f"difference {place}", cell, axis) for place, cell in enumerate(cells)]
-            figures = [_compared(question, arms, k, len(levels), axis) for k in range(1, len(levels))]
+            own = [x for cell in cells for x in cell.integers]
+            figures = [_compared(question, arms, k, len(levels), axis, own) for k in range(1, len(levels))]
         else:
             figures = [_nothing(question, none) for _ in levels[1:]]
         said_all = [
@@ -107,7 +116,7 @@ def _arm(question: Question, label: str, cell: Cell, axis: Axis) -> Arm | str:
         if n < 2 or spread is None:
             return TWO
         return Arm(n=n, mean=axis.origin + axis.step * s / n, variance=spread)
-    drawn = moments.behind(label, cell, axis)
+    drawn, every_draw = moments.behind(label, cell, axis), moments.any_behind(label, cell, axis)
     if drawn is None or n < 2:
         return NOISE
     unit = float(axis.step * axis.reach)
@@ -117,14 +126,18 @@ def _arm(question: Question, label: str, cell: Cell, axis: Axis) -> Arm | str:
     return Arm(
         n=n,
         mean=mean,
-        variance=max(spread or Fraction(0), Fraction(0)),
+        variance=spread or Fraction(0),
         means=float(axis.origin) + unit * np.resize(sampled, noise.DRAWS),
         seen=float(axis.origin) + unit * np.resize(drawn.mean, noise.DRAWS),
+        any_seen=float(axis.origin) + unit * every_draw.mean,
+        errors=unit**2 * every_draw.variance / (np.maximum(every_draw.n, 2.0) - 1),
     )
 
 
-def _compared(question: Question, arms: Sequence[Arm | str], k: int, levels: int, axis: Axis) -> Figure:
-    """Level k less the first one, over all strata."""
+def _compared(
+    question: Question, arms: Sequence[Arm | str], k: int, levels: int, axis: Axis, integers: Sequence[int]
+) -> Figure:
+    """Level k less the first one, over all strata; `integers` are those released of all arms."""
     ones = [
         _difference(question, arms[i + k], arms[i], axis)
         for i in range(0, len(arms), levels)
@@ -136,7 +149,7 @@ def _compared(question: Question, arms: Sequence[Arm | str], k: int, levels: int
         figure = Figure(reason=NO_STRATUM, extra={**TEST, "pooled": POOLED})
         weights: list[float] = []
     else:
-        figure, weights = _combined(question, parts, axis)
+        figure, weights = _combined(question, parts, axis, integers)
     place = {id(one): weight for one, weight in zip(parts, weights, strict=True)}
     figure.extra["strata"] = [
         _stratum(question, called, one.figure, place.get(id(one)))
@@ -152,7 +165,7 @@ def _difference(question: Question, arm: Arm | str, first: Arm | str, axis: Axis
         return _Difference(figure=Figure(reason=why, extra={**TEST, "pooled": POOLED}))
     value, n = arm.mean - first.mean, arm.n + first.n
     within = (-axis.span, axis.span)
-    if arm.means is None or first.means is None or arm.seen is None or first.seen is None:
+    if arm.means is None or first.means is None:
         test, variance = _welch(float(value), arm, first)
         if variance == 0:
             figure = Figure.estimate(
@@ -170,6 +183,9 @@ def _difference(question: Question, arm: Arm | str, first: Arm | str, axis: Axis
             value, (test["low"], test["high"]), within=within, n=int(n), noise=0.0, extra=extra
         )
         return _Difference(figure=figure, variance=variance)
+    assert arm.seen is not None and first.seen is not None, "drawn together"
+    assert arm.any_seen is not None and first.any_seen is not None, "drawn together"
+    assert arm.errors is not None and first.errors is not None, "drawn together"
     means, seen = arm.means - first.means, arm.seen - first.seen
     figure = Figure.estimate(
         value,
@@ -179,7 +195,14 @@ def _difference(question: Question, arm: Arm | str, first: Arm | str, axis: Axis
         noise=float(seen.std()),
         extra={**TEST, "p": said(p_of(means)), "pooled": POOLED},
     )
-    return _Difference(figure=figure, means=means, seen=seen)
+    return _Difference(
+        figure=figure,
+        sizes=(float(arm.n), float(first.n)),
+        squares=float(arm.n * arm.variance + first.n * first.variance),
+        means=means,
+        seen=arm.any_seen - first.any_seen,
+        errors=arm.errors + first.errors,
+    )
 
 
 def _welch(value: float, arm: Arm, first: Arm) -> tuple[dict[str, float], float]:
@@ -205,12 +228,14 @@ def _student(value: float, error: float, df: float) -> dict[str, float]:
     return {"t": t, "df": df, "p": 2 * float(stdtr(df, -abs(t))), "low": value - half, "high": value + half}
 
 
-def _combined(question: Question, parts: Sequence[_Difference], axis: Axis) -> tuple[Figure, list[float]]:
+def _combined(
+    question: Question, parts: Sequence[_Difference], axis: Axis, integers: Sequence[int]
+) -> tuple[Figure, list[float]]:
     """Strata weighted by their inverse variance, and the weights, which add up to 1."""
-    from scipy.special import ndtr
+    from scipy.special import ndtr, stdtrit
 
     values = [float(part.figure.value or 0) for part in parts]
-    variances = [_variance(part) for part in parts]
+    variances = _variances(parts)
     raw = np.array([1 / variance for variance in variances])
     weights = raw / raw.sum()
     value, n = float(weights @ values), sum(int(part.figure.n or 0) for part in parts)
@@ -221,26 +246,38 @@ def _combined(question: Question, parts: Sequence[_Difference], axis: Axis) -> t
         ends = value - Z * error, value + Z * error
         figure = Figure.estimate(value, ends, within=within, n=n, noise=0.0, extra=extra)
         return figure, weights.tolist()
-    means = sum(w * part.means for w, part in zip(weights, parts, strict=True) if part.means is not None)
-    seen = sum(w * part.seen for w, part in zip(weights, parts, strict=True) if part.seen is not None)
-    extra["p"] = said(p_of(np.asarray(means)))
+    # A stratum of few patients has hardly a variance of its own beside the noise. Draws below zero stay in, so that
+    # the variance of the whole leans to no side; only a whole below zero is no draw.
+    seen, errors = np.zeros(noise.DRAWS), np.zeros(noise.DRAWS)
+    for weight, part in zip(weights, parts, strict=True):
+        assert part.seen is not None and part.errors is not None, "dp mode draws"
+        seen += weight * part.seen
+        errors += weight**2 * part.errors
+    real = errors > 0
+    if real.sum() < noise.FEWEST:
+        return Figure(n=n, reason=NOISE, extra=extra), weights.tolist()
+    u = noise.uniforms(noise.generator("difference in strata", integers), (noise.DRAWS,))
+    means = (seen + np.sqrt(np.maximum(errors, 0.0)) * stdtrit(max(n - 2 * len(parts), 1), u))[real]
+    extra["p"] = said(p_of(means))
     figure = Figure.estimate(
-        value,
-        noise.interval(np.asarray(means)),
-        within=within,
-        n=n,
-        noise=float(np.asarray(seen).std()),
-        extra=extra,
+        value, noise.interval(means), within=within, n=n, noise=float(seen.std()), extra=extra
     )
     return figure, weights.tolist()
 
 
-def _variance(part: _Difference) -> float:
-    """Of a stratum's difference; of draws by their interval, since those of few patients have long tails."""
-    if part.means is None:
-        return part.variance or 1.0
-    low, high = noise.interval(part.means)
-    return max(((high - low) / (2 * Z)) ** 2, 1e-300)
+def _variances(parts: Sequence[_Difference]) -> list[float]:
+    """Of the differences of the strata. In dp mode of one common variance of the number and each stratum's noise: a
+    weight that follows the noise in a stratum's own variance would cost more than it gains."""
+    if parts[0].means is None:
+        return [part.variance or 1.0 for part in parts]
+    common = max(sum(part.squares for part in parts) / sum(sum(part.sizes) for part in parts), 0.0)
+    found = []
+    for part in parts:
+        assert part.seen is not None, "dp mode draws"
+        low, high = noise.interval(part.seen)
+        sampling = common * sum(1 / size for size in part.sizes)
+        found.append(max(sampling + ((high - low) / (2 * Z)) ** 2, 1e-300))
+    return found
 
 
 def _stratum(
@@ -315,12 +352,54 @@ def need_number_and_category(asked: Asked) -> tuple[Field, Field]:
 
 def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
     levels = releases[0].by[-1].size
-    one = moments.expected_mean(releases, fields, max(1, n // levels), level)
+    half = _noise_of(releases[0], fields[0], [(n / levels,) * levels], None, level)
     return Expected(
-        half_width=sqrt(2) * one.half_width,
-        unit=one.unit,
-        assuming=f"{n} patients in the group, as many at each level, means in the middle of the range, no strata",
+        half_width=half,
+        unit=fields[0].unit or None,
+        assuming=f"{n} patients in the group, as many at each level, a standard deviation of a sixth of the range,"
+        " means in its middle, no strata",
     )
+
+
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    return _noise_of(releases[0], fields[0], assumed.cells, assumed.sd, assumed.level)
+
+
+def _noise_of(
+    release: Release, field: Field, cells: Sequence[Sequence[float]], sd: float | None, level: float
+) -> float:
+    """The error that the noise makes in simulation, second level less first, in the column's unit.
+
+    cells  planned patients of each level, a row for each stratum
+    """
+    assert release.scale is not None, "only noise is expected"
+    (operand,) = release.operands
+    reach: int = 2 ** (operand.bits - 1)
+    step = float(field.lattice[2] * 2**operand.dropped)
+    spread = 1 / 3 if sd is None else sd / (step * reach)  # in units of M
+    strata = [(max(row[0], 1.0), max(row[1], 1.0)) for row in cells]
+    noises, normals = noise.simulated(float(release.scale) / reach**2, 6 * len(strata), 4 * len(strata))
+    sizes = np.maximum(noise.cohorts(np.array(strata).ravel(), normals[2 * len(strata) :]), 1.0)
+    of_noise = 2 * (noise.variance(float(release.scale)) / reach**4) / 16
+    weights = [1 / sum(spread**2 / n + of_noise / n**2 for n in row) for row in strata]
+    off = np.zeros(noises.shape[1])
+    for place, weight in enumerate(weights):
+        for arm in range(2):
+            b0, b1, b2 = noises[6 * place + 3 * arm : 6 * place + 3 * arm + 3]
+            n = sizes[2 * place + arm]
+            mean = normals[2 * place + arm] * spread / np.sqrt(n)
+            counted = np.maximum(n + (b0 + b1 + b2) / 4, 1.0)
+            seen = np.clip((n * mean + (b2 - b0) / 4) / counted, -1, 1)
+            off += (2 * arm - 1) * weight / sum(weights) * (seen - mean)
+    return step * reach * float(np.quantile(np.abs(off), level))
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    """Of the second level less the first, strata by their inverse variance, with one standard deviation in all."""
+    if assumed.sd is None or not assumed.cells:
+        return None
+    weights = [1 / (1 / max(row[0], 1.0) + 1 / max(row[1], 1.0)) for row in assumed.cells]
+    return assumed.z * assumed.sd / sqrt(sum(weights))
 
 
 STATISTICS = (
@@ -334,5 +413,7 @@ STATISTICS = (
         groups=differences,
         unit=lambda unit: unit or None,
         expected=_expected,
+        noise=_noise,
+        sampling=_sampling,
     ),
 )

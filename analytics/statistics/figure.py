@@ -18,6 +18,7 @@ Number: TypeAlias = float | int | Fraction | None
 NOISE = "unavailable: the noise outweighs the cohort"
 IMPOSSIBLE = "unavailable: no cohort has these totals"
 EMPTY = "no patient in the cohort"
+OUT_OF_NOISE = 4  # standard deviations of the noise in n that a cohort must have (docs/validity.md)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
+from math import sqrt
 from typing import Any
 
 from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import By, Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, every
 from analytics.query.tree import decimal_text
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
@@ -126,6 +127,15 @@ def expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level
     return Expected(half_width=half, unit="patients in each cell", assuming="nothing")
 
 
+def sampling_of_a_cell(assumed: Assumptions) -> float | None:
+    """How a count of middle size would differ in another cohort: binomial."""
+    if not assumed.cells:
+        return None
+    planned = sorted(n for row in assumed.cells for n in row)
+    middle = planned[len(planned) // 2]
+    return assumed.z * sqrt(middle * max(1 - middle / assumed.n, 1 / len(planned)))
+
+
 STATISTICS = (
     Statistic(
         name="histogram",
@@ -138,5 +148,7 @@ STATISTICS = (
         blank=lambda question: _extra(question, [None] * question.inner[0].size, 0),
         partial=True,
         expected=expected,
+        sampling=sampling_of_a_cell,
+        of_cohort=True,
     ),
 )

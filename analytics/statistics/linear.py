@@ -12,26 +12,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell, Exponents
 from analytics.statistics.design import (
     SINGULAR,
+    TOLD,
     Design,
     Term,
     answered,
+    clear,
     coefficient,
     design,
     drawn_coefficients,
+    draws_of_preview,
     need_levels,
     noises,
     patients,
+    planned,
+    scaled_inverse,
     terms,
     totals,
     weak,
@@ -328,6 +336,99 @@ def _tables(asked: Asked) -> list[Wanted]:
     return own + [Wanted(numbers=pair, shape="joint") for pair in combinations(numeric, 2)]
 
 
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float:
+    """What the noise does to the first coefficient where none has an effect: in simulated cohorts with nominal
+    covariates alone, else to first order in the noise."""
+    release, number = releases[0], assumed.columns[0]
+    assert release.scale is not None, "only noise is expected"
+    half = _half_range(release, 0, number)
+    n, rows = planned(assumed, _inner(assumed))
+    numeric = [field for field in assumed.columns[1:] if field.kind == "number"]
+    if not numeric:
+        spread = 1 / 3 if assumed.sd is None else assumed.sd / half
+        made = _simulated(release, n, rows, spread)
+        deviation = sqrt(3 * noise.variance(float(release.scale))) / 4 / 4.0 ** (release.operands[0].bits - 1)
+        off = made.off[made.real & clear(made.counted, _inner(assumed), len(assumed.cells), deviation)]
+        told = len(off) > TOLD * len(made.off)
+        return half * (float(np.quantile(off, assumed.level)) if told else inf)
+    own, v = len(numeric), noise.variance(float(release.scale))
+    # The noise of a total, in units where every |v| <= 1.
+    of_total = {
+        e: v * sum(a * a for a in row)
+        for e, row in zip(release.monomials, scaled_inverse(release), strict=True)
+    }
+    if assumed.columns[1].kind == "number":
+        spread = float(assumed.sds[1] or _range(numeric[0]) / 6) / _half_range(release, 1, numeric[0])
+        deviation = sqrt(len(n) * of_total[(1, 1)]) / (n.sum() * spread**2)
+        return float(assumed.z * deviation * half / _half_range(release, 1, numeric[0]))
+    inverted = np.linalg.pinv((rows * n[:, None]).T @ rows)
+    covariance = inverted @ (rows.T @ rows) @ inverted * of_total[(1, 0)] / own
+    return float(assumed.z * half * sqrt(covariance[1, 1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Simulated:
+    """Errors of the first coefficient in half ranges, whether it has one, and noised patients of each cell.
+
+    Shapes  off, real (draws,); counted (cells, draws)
+    """
+
+    off: Floats
+    real: Any
+    counted: Floats
+
+
+def _simulated(release: Release, n: Floats, rows: Floats, spread: float) -> _Simulated:
+    """What the noise does in cohorts of a number about the middle of its range, without an effect."""
+    reach = 2 ** (release.operands[0].bits - 1)
+    draws = draws_of_preview(*rows.shape)
+    noises, normals = noise.simulated(float(release.scale or 0) / reach**2, 3 * len(n), 2 * len(n))
+    b0, b1, b2 = np.moveaxis(noises[:, :draws].reshape(len(n), 3, -1), 1, 0)
+    own = noise.cohorts(n, normals[len(n) :, :draws])
+    of_y = np.sqrt(own) * spread * normals[: len(n), :draws]
+    counted, summed = own + (b0 + b1 + b2) / 4, of_y + (b2 - b0) / 4
+    (seen, real), (true, _) = _first(rows, counted, summed), _first(rows, own, of_y)
+    return _Simulated(off=np.abs(seen - true), real=real, counted=counted)
+
+
+def _first(rows: Floats, counted: Floats, summed: Floats) -> tuple[Floats, Any]:
+    """The first coefficient after the intercept of every draw, and whether there is one."""
+    k = rows.shape[1]
+    cross = (counted.T @ (rows[:, :, None] * rows[:, None, :]).reshape(len(rows), -1)).reshape(-1, k, k)
+    real = _definite(cross)
+    cross[~real] = np.eye(k)
+    solved: Floats = np.asarray(np.linalg.solve(cross, (summed.T @ rows)[:, :, None]), dtype=np.float64)
+    return solved[:, 1, 0], real
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    """Of the first coefficient, by least squares with the supposed deviation as that of the residuals; numeric covariates
+    as independent of the others, with the deviation that facts tell or a sixth of their range."""
+    if assumed.sd is None or not assumed.cells:
+        return None
+    first = assumed.columns[1]
+    if first.kind == "number":
+        return assumed.z * assumed.sd / sqrt(assumed.n) / float(assumed.sds[1] or _range(first) / 6)
+    n, rows = planned(assumed, _inner(assumed))
+    return assumed.z * assumed.sd * sqrt(float(np.linalg.pinv((rows * n[:, None]).T @ rows)[1, 1]))
+
+
+def _inner(assumed: Assumptions) -> list[int]:
+    """Sizes of the partitions by nominal covariates."""
+    return [column.codes for column in assumed.columns[1:] if column.kind == "category"]
+
+
+def _range(column: Field) -> float:
+    low, high, _ = column.lattice
+    return float(high - low)
+
+
+def _half_range(release: Release, operand: int, column: Field) -> float:
+    """M in the unit of the column."""
+    one = release.operands[operand]
+    return float(column.lattice[2] * 2 ** (one.dropped + one.bits - 1))
+
+
 STATISTICS = (
     Statistic(
         name="linear",
@@ -338,5 +439,8 @@ STATISTICS = (
         tables=_tables,
         groups=linear,
         unit=lambda unit: unit or None,
+        noise=_noise,
+        sampling=_sampling,
+        assuming="the first coefficient where none has an effect, standard deviations of a sixth of the ranges",
     ),
 )

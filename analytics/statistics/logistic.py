@@ -11,26 +11,31 @@ that is right on average leaves it right on average, which counts held at zero w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, inf, sqrt
 from typing import Any
 
 import numpy as np
 
 from analytics.query.columns import Field
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.design import (
     SINGULAR,
+    TOLD,
     answered,
+    clear,
     coefficient,
     design,
     drawn_coefficients,
+    draws_of_preview,
     need_levels,
     noises,
     patients,
+    planned,
     terms,
     weak,
 )
@@ -189,6 +194,43 @@ def _counts(asked: Asked) -> list[Wanted]:
     return [Wanted(inner=(*(every(column) for column in covariates), every(event)))]
 
 
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    """The error that the noise makes in the first coefficient, in simulated cohorts without an effect."""
+    release, rate = releases[0], 0.5 if assumed.event_rate is None else assumed.event_rate
+    assert release.scale is not None, "only noise is expected"
+    inner = _inner(release, assumed)
+    n, rows = planned(assumed, inner)
+    draws = draws_of_preview(*rows.shape)
+    noises, normals = noise.simulated(float(release.scale), 2 * len(n), 2 * len(n))
+    noises, normals = noises[:, :draws].reshape(len(n), 2, -1), normals[:, :draws]
+    size, normals = noise.cohorts(n, normals[len(n) :]), normals[: len(n)]
+    hits = np.clip(size * rate + np.sqrt(size * rate * (1 - rate)) * normals, 0.0, size)
+    start = np.zeros((1, rows.shape[1]))
+    start[0, 0] = np.log(rate / (1 - rate))
+    without, _ = fit(rows, hits, size, start, STEPS_OF_A_DRAW)
+    noised, information = fit(rows, hits + noises[:, 0], size + noises.sum(1), start, STEPS_OF_A_DRAW)
+    real = _definite(information) & (np.abs(noised).max(1) < FARTHEST) & (np.abs(without).max(1) < FARTHEST)
+    deviation = sqrt(2 * noise.variance(float(release.scale)))
+    real &= clear(size + noises.sum(1), inner, len(assumed.cells), deviation)
+    off = np.abs(noised - without)[real, 1]
+    return float(np.quantile(off, assumed.level)) if real.mean() > TOLD else inf
+
+
+def _inner(release: Release, assumed: Assumptions) -> list[int]:
+    """Sizes of the partitions by the covariates."""
+    return [by.size for by in release.by[-len(assumed.columns) : -1]]
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    """Of the first coefficient, from the information at one event rate in all cells (McCullagh & Nelder, 1989)."""
+    p = assumed.event_rate
+    if p is None or not assumed.cells:
+        return None
+    n, rows = planned(assumed, [column.codes for column in assumed.columns[1:]])
+    information = (rows * (n * p * (1 - p))[:, None]).T @ rows
+    return assumed.z * sqrt(float(np.linalg.pinv(information)[1, 1]))
+
+
 STATISTICS = (
     Statistic(
         name="logistic",
@@ -198,5 +240,8 @@ STATISTICS = (
         strata=MOST,
         tables=_counts,
         groups=logistic,
+        noise=_noise,
+        sampling=_sampling,
+        assuming="the first coefficient where none has an effect, an event rate of one half",
     ),
 )

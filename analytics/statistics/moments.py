@@ -25,7 +25,7 @@ from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, W
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
-from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, Figure
+from analytics.statistics.figure import EMPTY, IMPOSSIBLE, NOISE, OUT_OF_NOISE, Figure
 from analytics.statistics.noise import TAIL, Floats
 from analytics.statistics.question import Question
 
@@ -79,7 +79,7 @@ def mean(question: Question, cells: Sequence[Cell]) -> Figure:
             value, (float(value) - half, float(value) + half), within=within, n=int(n), noise=0.0
         )
     drawn = behind("mean", cell, axis)
-    if drawn is None:
+    if drawn is None or n < OUT_OF_NOISE * cell.deviation_of_n:
         return Figure(n=round(n), reason=NOISE)
     unit = float(axis.step * axis.reach)
     means = drawn.mean + np.sqrt(drawn.variance / (drawn.n - 1)) * stdtrit(drawn.n - 1, drawn.u[0])
@@ -169,6 +169,15 @@ def behind(label: str, cell: Cell, axis: Axis) -> Behind | None:
 
     Shapes  of v / M; `label` is of this cell alone where several cells make one figure, or equal ones draw alike.
     """
+    drawn = any_behind(label, cell, axis)
+    real = (drawn.n >= 2) & (drawn.variance >= 0)
+    if real.sum() < noise.FEWEST:
+        return None
+    return Behind(n=drawn.n[real], mean=drawn.mean[real], variance=drawn.variance[real], u=drawn.u[:, real])
+
+
+def any_behind(label: str, cell: Cell, axis: Axis) -> Behind:
+    """All draws, also those of a cohort of none and those whose variance is below zero."""
     drawn, u = cell.behind(label, 1)
     n = drawn[(0,)]
     counted = np.maximum(n, 1e-9)
@@ -179,10 +188,7 @@ def behind(label: str, cell: Cell, axis: Axis) -> Behind | None:
         unit = float(axis.step * axis.reach)
         low, high = float(axis.low - axis.origin) / unit, float(axis.high - axis.origin) / unit
         spread = (high - middle) * (middle - low)
-    real = (n >= 2) & (spread >= 0)
-    if real.sum() < noise.FEWEST:
-        return None
-    return Behind(n=n[real], mean=middle[real], variance=spread[real], u=u[:, real])
+    return Behind(n=n, mean=middle, variance=spread, u=u)
 
 
 def _moments(asked: Asked) -> list[Wanted]:
@@ -252,7 +258,7 @@ def _deviation_noise(
     return _noise_of_variance(scale, step, assumed.n, assumed.level) / (2 * assumed.sd)
 
 
-def _mean_sampling(assumed: Assumptions) -> float | None:
+def sampling_of_mean(assumed: Assumptions) -> float | None:
     return None if assumed.sd is None else assumed.z * assumed.sd / sqrt(assumed.n)
 
 
@@ -270,6 +276,11 @@ def _variance_sampling(assumed: Assumptions) -> float | None:
 def _deviation_sampling(assumed: Assumptions) -> float | None:
     of_variance = _variance_sampling(assumed)
     return None if of_variance is None or assumed.sd is None else of_variance / (2 * assumed.sd)
+
+
+def _error_sampling(assumed: Assumptions) -> float | None:
+    of_deviation = _deviation_sampling(assumed)
+    return None if of_deviation is None else of_deviation / sqrt(assumed.n)
 
 
 def _expected_error(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
@@ -294,7 +305,7 @@ STATISTICS = (
         family=mean,
         unit=lambda unit: unit or None,
         expected=expected_mean,
-        sampling=_mean_sampling,
+        sampling=sampling_of_mean,
     ),
     Statistic(
         name="sum",
@@ -339,5 +350,6 @@ STATISTICS = (
         family=error,
         unit=lambda unit: unit or None,
         expected=_expected_error,
+        sampling=_error_sampling,
     ),
 )

@@ -12,6 +12,9 @@ from typing import Any
 
 from analytics.statistics.figure import said
 
+LISTS = ("comparisons", "coefficients")  # of a group, each with a p-value of its own
+SINGLE = ("heterogeneity", "ratio")
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Step-down: the k-th smallest of m times m - k + 1, never below one that comes before it."""
@@ -34,16 +37,39 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 
 
 def adjust(statements: Iterable[Mapping[str, Any]]) -> None:
-    """Give every group that has a "p" its "p_holm" and "p_bh", over all p-values of these statements."""
-    having = [group for statement in statements for group in statement["groups"] if "p" in group]
-    given = [group for group in having if group["p"] is not None]
-    for group in having:
-        group |= {"p_holm": None, "p_bh": None}
-    p_values = [float(group["p"]) for group in given]
-    for group, whole, share in zip(given, holm(p_values), benjamini_hochberg(p_values), strict=True):
-        group |= {"p_holm": said(whole), "p_bh": said(share)}
+    """Give everything that has a "p" its "p_holm" and "p_bh", over all tests of these statements.
+
+    A group whose "p" is that of the first of its comparisons or coefficients gets what that one gets.
+    """
+    groups = [group for statement in statements for group in statement["groups"]]
+    given = [test for group in groups for test in _tests(group) if test["p"] is not None]
+    for group in groups:
+        for one in (group, *_parts(group)):
+            if "p" in one:
+                one |= {"p_holm": None, "p_bh": None}
+    p_values = [float(test["p"]) for test in given]
+    for test, whole, share in zip(given, holm(p_values), benjamini_hochberg(p_values), strict=True):
+        test |= {"p_holm": said(whole), "p_bh": said(share)}
+    for group in groups:
+        same = (test for test in _tests(group) if test is not group and test["p"] is not None)
+        if (first := next((test for test in same if test["p"] == group.get("p")), None)) is not None:
+            group |= {key: first[key] for key in ("p_holm", "p_bh")}
 
 
 def counted(statements: Iterable[Mapping[str, Any]]) -> int:
-    """How many p-values these statements give."""
-    return sum(group.get("p") is not None for statement in statements for group in statement["groups"])
+    """How many tests these statements give."""
+    groups = (group for statement in statements for group in statement["groups"])
+    return sum(test["p"] is not None for group in groups for test in _tests(group))
+
+
+def _parts(group: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What may have a p-value within a group; strata are parts of one test and have none of their own."""
+    listed = [one for key in LISTS for one in group.get(key) or ()]
+    return listed + [one for key in SINGLE if isinstance(one := group.get(key), dict)]
+
+
+def _tests(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tests of a group, each once: its comparisons or coefficients, else its own p; an intercept is no finding."""
+    parts = [one for one in _parts(group) if "p" in one and one.get("term") != "intercept"]
+    of_its_own = "p" in group and not any(group.get(key) for key in LISTS)
+    return [*([group] if of_its_own else []), *parts]

@@ -22,6 +22,8 @@ LEVEL = 0.95
 TAIL = 0.025
 DRAWS = 4096
 EXPECTED = 16384  # noises behind an expected error
+MOST_EXPECTED = 2**18  # numbers of one such simulation, which bounds its time
+FEWEST_EXPECTED = 1024
 FEWEST = 64  # draws that must be left for an interval to mean anything
 
 
@@ -73,13 +75,27 @@ def behind(released: int, t: float, u: Floats) -> Floats:
     return np.maximum(float(released) - noise(t, u * most), 0.0)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def simulated(t: float, noises: int, normals: int) -> tuple[Floats, Floats]:
-    """Noises of scale t and standard normals (how many, EXPECTED), the same at every call: for what a preview expects."""
+    """Noises of scale t and standard normals (how many, draws), the same at every call: for what a preview expects.
+
+    EXPECTED draws, fewer where one needs many numbers.
+    """
     from scipy.special import ndtri
 
-    u = uniforms(generator("expected", [noises, normals]), (noises + normals, EXPECTED))
+    draws = max(FEWEST_EXPECTED, min(EXPECTED, MOST_EXPECTED // (noises + normals)))
+    u = uniforms(generator("expected", [noises, normals]), (noises + normals, draws))
     return noise(t, u[:noises]), ndtri(u[noises:])
+
+
+def cohorts(planned: Floats, normals: Floats) -> Floats:
+    """Patients in the cells of cohorts drawn at random: multinomial, in its normal approximation.
+
+    Shapes  planned (cells,); normals and result (cells, draws)
+    """
+    root = np.sqrt(planned / planned.sum())[:, None]
+    apart = normals - root * (root * normals).sum(0)
+    return np.asarray(np.maximum(np.rint(planned[:, None] + np.sqrt(planned)[:, None] * apart), 0.0))
 
 
 def interval(draws: Floats) -> tuple[float, float]:

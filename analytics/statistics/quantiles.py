@@ -5,8 +5,7 @@ interpolated: along Fritsch and Carlson's monotone cubic through the distributio
 1980), to the nearest value of the codebook. A straight line is too high above the mode and too low below it.
 Intervals are Woodruff's (JASA 47, 1952): p is in question at x where D(x) = (number below x) - p n is within 1.96
 standard deviations of zero, with variance n p (1 - p) for sampling and the noise of the counts that D adds up. They
-reach as far as either the curve or a straight line says and are widened by a twelfth of a cell, for nobody
-knows the shape inside a cell. `exact` mode is the same without noise: the value is in the cell of the inverse
+reach as far as the curve says and are widened by a 24th of a cell, for nobody knows the shape inside a cell. `exact` mode is the same without noise: the value is in the cell of the inverse
 distribution function (type 1). Nothing here is the smallest or the largest value of a patient.
 """
 
@@ -15,26 +14,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, need_numbers
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, need_numbers
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
-from analytics.statistics.figure import EMPTY, NOISE, Figure, said
+from analytics.statistics.figure import EMPTY, NOISE, OUT_OF_NOISE, Figure, said
 from analytics.statistics.histogram import MOST_EDGES, numbers_of, on_grid, places
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
 
 MOST_QUANTILES = 20
 QUARTILES = (0.25, 0.5, 0.75)
-SHAPE = 12  # the interval is widened by this part of a cell
+SHAPE = 24  # the interval is widened by this part of a cell
 HALVINGS = 40
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,8 @@ class Distribution:
         spread = Z * np.sqrt(n * p * (1 - p) + noisy)
         apart = np.concatenate([[0.0], np.cumsum(self.counts)]) - p * self.n
         cell, part = _first(curve.below - p * n)
-        low = curve.least(*_first(apart + spread))
-        high = curve.most(*_last(apart - spread))
+        low = curve.place(*_first(apart + spread))
+        high = curve.place(*_last(apart - spread))
         value, width = curve.place(cell, part), self.edges[cell + 1] - self.edges[cell]
         shape = (width - 1) / SHAPE
         low = value - sqrt(max(value - low, 0.0) ** 2 + shape**2)
@@ -151,12 +151,6 @@ class _Curve:
         """The code at this part of the cell's width."""
         return float(self.edges[cell] + part * (self.edges[cell + 1] - self.edges[cell]))
 
-    def least(self, cell: int, part: float) -> float:
-        return min(self.place(cell, part), self.straight(cell, part))
-
-    def most(self, cell: int, part: float) -> float:
-        return max(self.place(cell, part), self.straight(cell, part))
-
 
 def _first(values: Floats) -> tuple[int, float]:
     """The first cell in which values at the edges reach zero, and the part of it where they do."""
@@ -187,8 +181,7 @@ def unavailable(question: Question, cells: Sequence[Cell]) -> Figure | None:
     n = sum(cell.n for cell in cells)
     if n <= 0:
         return Figure(n=0, reason=EMPTY)
-    # Below that, the noise of all cells together is as large as the cohort.
-    if n < 2 * sum(cell.deviation_of_n**2 for cell in cells) ** 0.5:
+    if n < OUT_OF_NOISE * sum(cell.deviation_of_n**2 for cell in cells) ** 0.5:
         return Figure(n=round(n), reason=NOISE)
     return None
 
@@ -285,28 +278,79 @@ def _tables(asked: Asked) -> list[Wanted]:
     return [on_grid(asked, asked.columns[0], numbers_of(asked))]
 
 
-def _expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
-    from scipy.special import ndtri
-
-    scale, cells = releases[0].scale, releases[0].by[-1].size
-    assert scale is not None, "only noise is expected"
-    # D at the median adds half of every count's noise
-    half = float(ndtri((1 + level) / 2)) * sqrt(cells * mechanisms.variance(scale)) / 2 / n
+def expected_quantile(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
+    """Of a median. The release is that of the grid, the field its column."""
+    field = fields[0]
+    low, high, _ = field.lattice
+    half = _noise_of(releases[0], field, n, float(high - low) / 6, 0.5, level)
     return Expected(
         half_width=half,
-        unit="of the patients, in rank",
-        assuming=f"{n} patients in the group, a median",
+        unit=field.unit or None,
+        assuming=f"{n} patients in the group, a standard deviation of a sixth of the range, its middle as median",
     )
 
 
-def _of(asked: Callable[[Question], Sequence[float]], shown: int) -> dict[str, Any]:
-    """The family of a statistic that asks these quantiles, and what stands where there is none."""
+def noise_of_quantile(release: Release, column: Field, assumed: Assumptions, p: float) -> float:
+    """What the noise does to the p-quantile of a normal column about the middle of its range."""
+    low, high, _ = column.lattice
+    return _noise_of(release, column, assumed.n, assumed.sd or float(high - low) / 6, p, assumed.level)
+
+
+def sampling_of_quantile(assumed: Assumptions, p: float) -> float | None:
+    """Of the p-quantile of a normal column: root of p (1 - p) / n over the density there (Mosteller, Ann. Math. Stat. 17,
+    1946); the grid adds a little."""
+    if assumed.sd is None:
+        return None
+    density = NORMAL.pdf(NORMAL.inv_cdf(p)) / assumed.sd
+    return assumed.z * sqrt(p * (1 - p) / assumed.n) / density
+
+
+def _noise_of(release: Release, field: Field, n: int, sd: float, p: float, level: float) -> float:
+    """The error that the noise makes in simulated cohorts, in the column's unit, along straight lines in the cells."""
+    from scipy.special import ndtr
+
+    assert release.scale is not None, "only noise is expected"
+    edges = np.array([min(edge, field.codes) for edge in release.by[-1].edges], dtype=np.float64)
+    step = float(field.lattice[2])
+    inner = ndtr((edges[1:-1] - field.codes / 2) * step / sd)
+    shares = np.diff(np.concatenate([[0.0], inner, [1.0]]))
+    noises, normals = noise.simulated(float(release.scale), len(shares), len(shares))
+    counts = noise.cohorts(n * shares, normals)
+    off = np.abs(_straight(edges, counts + noises, p) - _straight(edges, counts, p))
+    return step * float(np.quantile(off, level))
+
+
+def _straight(edges: Floats, counts: Floats, p: float) -> Floats:
+    """The p-quantile of every draw. Shapes  edges (cells + 1,), counts (cells, draws)."""
+    total = np.maximum(counts.sum(0), 1.0)
+    below = np.clip(np.concatenate([np.zeros((1, counts.shape[1])), counts.cumsum(0)]), 0.0, total)
+    rising = np.maximum.accumulate(below), np.minimum.accumulate(below[::-1])[::-1]
+    below = (rising[0] + rising[1]) / 2  # never falling, as the isotonic regression is
+    below[0], below[-1] = 0.0, total
+    cell = np.clip((below < p * total).sum(0) - 1, 0, len(counts) - 1)
+    draw = np.arange(counts.shape[1])
+    first, last = below[cell, draw], below[cell + 1, draw]
+    part = np.clip((p * total - first) / np.maximum(last - first, 1e-9), 0.0, 1.0)
+    return np.asarray(edges[cell] + part * (edges[cell + 1] - edges[cell]))
+
+
+def _of(
+    asked: Callable[[Question], Sequence[float]],
+    shown: int,
+    p: Callable[[Assumptions], float] = lambda assumed: 0.5,
+) -> dict[str, Any]:
+    """The family of a statistic that asks these quantiles, what stands where there is none, and what is expected of the
+    one at `p`."""
     return {
         "family": lambda question, cells: _figure(question, cells, asked(question), shown),
         "blank": lambda question: _rows(question, asked(question), None),
         "partial": True,
         "unit": lambda unit: unit or None,
-        "expected": _expected,
+        "expected": expected_quantile,
+        "noise": lambda releases, fields, assumed: noise_of_quantile(
+            releases[0], fields[0], assumed, p(assumed)
+        ),
+        "sampling": lambda assumed: sampling_of_quantile(assumed, p(assumed)),
     }
 
 
@@ -318,7 +362,7 @@ STATISTICS = (
         level="may",
         values=(1, MOST_QUANTILES),
         tables=_quantile_tables,
-        **_of(_probabilities, 0),
+        **_of(_probabilities, 0, lambda assumed: assumed.values[0]),
     ),
     Statistic(
         name="median",
@@ -344,10 +388,7 @@ STATISTICS = (
         level="may",
         values=(0, MOST_EDGES),
         tables=_tables,
-        family=box,
-        blank=lambda question: _rows(question, QUARTILES, None) | _whiskers(),
-        partial=True,
-        unit=lambda unit: unit or None,
-        expected=_expected,
+        **_of(lambda question: QUARTILES, 1)
+        | {"family": box, "blank": lambda question: _rows(question, QUARTILES, None) | _whiskers()},
     ),
 )

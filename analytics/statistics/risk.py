@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import By, Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, every
 from analytics.query.tree import Name
 from analytics.statistics import fourfold, noise
 from analytics.statistics.cells import Cell
@@ -38,7 +37,7 @@ SILENT = "nobody is at this level, or everybody is, in both arms: a ratio says n
 UNPOOLED = "no stratum tells the two arms apart: the pooled figure is 0, infinite or undefined"
 MOST_DRAWN = 400_000  # numbers of one figure, which bounds its time where strata are many
 FEWEST_DRAWS = 256
-UNDEFINED = 0.01  # the part of the draws that may have no figure
+UNDEFINED = 0.02  # the part of the draws that may have no figure: less than lies beyond an end of an interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,25 +338,73 @@ def _strata_needed(asked: Asked) -> list[Wanted]:
 
 
 def _expected(
-    releases: Sequence[Release], fields: Sequence[Field], n: int, level: float, *, parts: int, ratio: bool
+    releases: Sequence[Release], fields: Sequence[Field], n: int, level: float, *, measure: Measure
 ) -> Expected:
-    """Noises of `parts` times the inverse of an arm's size, in each of the cells of two arms of equal size."""
-    from scipy.special import ndtri
-
-    (release,) = releases
-    assert release.scale is not None, "only noise is expected"
-    arms = release.by[-2].size
-    deviation = parts * arms / n * sqrt(mechanisms.variance(release.scale))
+    arms = releases[0].by[-2].size
     return Expected(
-        half_width=float(ndtri((1 + level) / 2)) * deviation,
-        unit="on the log scale" if ratio else None,
+        half_width=_noise_of(measure, releases[0], [(n / arms, n / arms)], 0.5, level),
+        unit="on the log scale" if measure.ratio else None,
         assuming=f"{n} patients in arms of equal size, a risk of one half, one stratum",
     )
 
 
-def _statistic(
-    name: str, words: str, aliases: tuple[str, ...], measure: Measure, parts: int, **more: Any
-) -> Statistic:
+def _noise(
+    releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions, *, measure: Measure
+) -> float | None:
+    rate = 0.5 if assumed.event_rate is None else assumed.event_rate
+    return _noise_of(measure, releases[0], _arms_of(assumed), rate, assumed.level)
+
+
+def _arms_of(assumed: Assumptions) -> list[tuple[float, float]]:
+    """Planned patients of the first two arms in each stratum."""
+    return [(max(sum(row[:2]), 1.0), max(sum(row[2:4]), 1.0)) for row in assumed.cells]
+
+
+def _noise_of(
+    measure: Measure, release: Release, arms: Sequence[tuple[float, float]], rate: float, level: float
+) -> float:
+    """The error that the noise makes in simulated tables of these arms; of a ratio, in its logarithm.
+
+    arms  patients of the reference and the compared arm, a pair for each stratum
+    """
+    assert release.scale is not None, "only noise is expected"
+    strata = len(arms)
+    noises, normals = noise.simulated(float(release.scale), 4 * strata, 4 * strata)
+    n = noise.cohorts(np.array(arms).ravel(), normals[2 * strata :]).reshape(strata, 2, -1)
+    apart = normals[: 2 * strata].reshape(strata, 2, -1)
+    events = np.clip(np.rint(n * rate + np.sqrt(n * rate * (1 - rate)) * apart), 0, n)
+    tables = np.moveaxis(np.stack([events, n - events], axis=2), -1, 0)  # (draws, strata, 2, 2)
+    noised = tables + np.moveaxis(noises.reshape(strata, 2, 2, -1), -1, 0)
+    if strata == 1:
+        seen = [_value_of(measure, np.maximum(x[:, 0], 0.0)) for x in (tables, noised)]
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seen = [np.divide(*measure.pooled(x)[:2]) for x in (tables, noised)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.log(seen[1]) - np.log(seen[0]) if measure.ratio else seen[1] - seen[0]
+    off = np.abs(off[np.isfinite(off)])
+    return float(np.quantile(off, level)) if off.size else 1.0
+
+
+def _value_of(measure: Measure, tables: Floats) -> Floats:
+    """The measure of tables (draws, 2, 2), with one half added where a zero leaves none, and nan without an arm."""
+    arms = np.asarray(tables.sum(2).min(1) > 0)
+    whole = np.asarray(tables.min((1, 2)) > 0) if measure.ratio else arms
+    used = np.where(whole[:, None, None], tables, tables + HALF)
+    return np.asarray(np.where(arms, measure.value(used), np.nan))
+
+
+def _sampling(assumed: Assumptions, *, measure: Measure) -> float | None:
+    """Of the measure at one risk in both arms, of a ratio on the log scale; strata by their inverse variance."""
+    p = assumed.event_rate
+    if p is None or not assumed.cells:
+        return None
+    one = {RISK_DIFFERENCE: p * (1 - p), RISK_RATIO: (1 - p) / p, ODDS_RATIO: 1 / (p * (1 - p))}[measure]
+    weights = [1 / (1 / reference + 1 / compared) for reference, compared in _arms_of(assumed)]
+    return assumed.z * sqrt(one / sum(weights))
+
+
+def _statistic(name: str, words: str, aliases: tuple[str, ...], measure: Measure, **more: Any) -> Statistic:
     return Statistic(
         name=name,
         words=words,
@@ -368,24 +415,24 @@ def _statistic(
             "strata": 2,
             "tables": event_by_arm,
             "groups": partial(compare, measure=measure),
-            "expected": partial(_expected, parts=parts, ratio=measure.ratio),
+            "expected": partial(_expected, measure=measure),
+            "noise": partial(_noise, measure=measure),
+            "sampling": partial(_sampling, measure=measure),
+            "ratio": measure.ratio,
             **more,
         },
     )
 
 
-# At a risk of one half a count moves the risk by 1/2 of the inverse of its arm, its logarithm by 1, the log odds by 2;
-# four counts do.
 STATISTICS = (
-    _statistic("risk_difference", "risk difference", ("rd",), RISK_DIFFERENCE, 1),
-    _statistic("risk_ratio", "risk ratio", ("rr", "relative_risk"), RISK_RATIO, 2),
-    _statistic("odds_ratio", "odds ratio", ("odds",), ODDS_RATIO, 4),
+    _statistic("risk_difference", "risk difference", ("rd",), RISK_DIFFERENCE),
+    _statistic("risk_ratio", "risk ratio", ("rr", "relative_risk"), RISK_RATIO),
+    _statistic("odds_ratio", "odds ratio", ("odds",), ODDS_RATIO),
     _statistic(
         "mantel_haenszel",
         "Mantel-Haenszel odds ratio",
         ("mh", "cmh", "cochran_mantel_haenszel"),
         ODDS_RATIO,
-        4,
         tables=_strata_needed,
         groups=partial(compare, measure=ODDS_RATIO, more=heterogeneity),
     ),

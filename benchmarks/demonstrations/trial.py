@@ -104,9 +104,10 @@ def answers(seed: int) -> list[list[Mapping[str, Any]]]:
 
 
 def told(row: Mapping[str, Any]) -> str:
-    """A row of a baseline table as its format says it."""
+    """A row of a baseline table as its format says it; a mean whose standard deviation is withheld stands alone."""
     shown = {key: "-" if x is None else f"{x:.4g}" if isinstance(x, float) else x for key, x in row.items()}
-    return "withheld" if row["reason"] else str(row["format"]).format(**shown)
+    nothing = row["value"] is None and row["n"] is None
+    return "withheld" if nothing else str(row["format"]).format(**shown)
 
 
 def between(group: Mapping[str, Any], places: int = 2) -> str:

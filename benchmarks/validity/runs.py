@@ -328,9 +328,11 @@ def _preview(scenario: Scenario, n: int, epsilon: float, runs: Runs) -> float:
         return float("nan")
     fact = facts(scenario, n)
     plan = compile(scenario.program, [fact], round(epsilon * 10**6), "dp")
-    expected = describe(plan, [fact])["statements"][0]["expected_error"]
+    supposed = {"all": {"n": n, **scenario.supposed}}
+    precision = describe(plan, [fact], assumptions=supposed)["statements"][0]["precision"]
+    expected = precision["half_width"]["noise"]
     made = np.abs(runs.dp[:, 0] - runs.exact[:, 0])
     made = made[~np.isnan(made)]
-    if expected is None or expected["half_width"] is None or not len(made):
+    if expected is None or not len(made):
         return float("nan")
-    return float(expected["half_width"] / max(np.quantile(made, expected["level"]), 1e-12))
+    return float(expected / max(np.quantile(made, precision["level"]), 1e-12))

@@ -63,6 +63,7 @@ class Scenario:
     null        nothing is there to be found: a p-value at or below 5 % is a false alarm
     log         widths are those of the logarithms: of a ratio
     preview     the population is as the preview assumes, so that its expected error is judged
+    supposed    what an analyst supposes of it in the preview, beside n
     """
 
     name: str
@@ -74,6 +75,7 @@ class Scenario:
     null: bool = False
     log: bool = False
     preview: bool = False
+    supposed: Mapping[str, float] = field(default_factory=dict)
     fields: tuple[Mapping[str, Any], ...] = ()
     sizes: tuple[int, ...] = SIZES
     epsilons: tuple[float, ...] = EPSILONS

@@ -34,6 +34,7 @@ SCENARIOS = (
         program="difference(value, arm)",
         population=arms("arm", 2, 0.0),
         null=True,
+        preview=True,
     ),
     Scenario(
         name="difference of means, 0.4 standard deviations",

@@ -1,4 +1,4 @@
-"""Risk difference, risk ratio, odds ratio, Mantel and Haenszel, rates."""
+"""Risk difference, risk ratio, odds ratio, Mantel and Haenszel."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.validity.scenario import Columns, Scenario, category, number
+from benchmarks.validity.scenario import Columns, Scenario, category
 
 FLAG = {"role": "event", "occurred": "yes"}
-FIELDS = (
-    category("died", "no", "yes") | FLAG,
-    number("months", "0", "63", role="time", event="died"),
-)
+FIELDS = (category("died", "no", "yes") | FLAG,)
 
 
 def risks(*of_arms: float) -> Any:
@@ -40,19 +37,6 @@ def in_strata(ratio: float, of_strata: Sequence[float]) -> Any:
     return population
 
 
-def followed(ratio: float) -> Any:
-    """Months to death or to the end of the study, the second arm with `ratio` times the hazard."""
-
-    def population(rng: np.random.Generator, size: int) -> Columns:
-        arm = np.arange(size) % 2
-        time = rng.exponential(40 / np.where(arm == 1, ratio, 1.0))
-        end = rng.uniform(24, 60, size)
-        months = np.clip(np.minimum(time, end).astype(np.int64), 0, 63)
-        return {"arm": arm, "died": (time <= end).astype(np.int64), "months": months}
-
-    return population
-
-
 def _scenarios() -> list[Scenario]:
     made = []
     for name in ("risk_difference", "risk_ratio", "odds_ratio"):
@@ -64,6 +48,8 @@ def _scenarios() -> list[Scenario]:
                     program=program,
                     population=population,
                     null=what == "none",
+                    preview=what == "none",
+                    supposed={"event_rate": 0.3},
                     log=log,
                     fields=FIELDS,
                 )
@@ -87,14 +73,6 @@ SCENARIOS = (
         program="mantel_haenszel(died, arm, stage)",
         population=in_strata(2.0, (0.2, 0.35, 0.5)),
         truth=2.0,
-        log=True,
-        fields=FIELDS,
-    ),
-    Scenario(name="rate", program="rate(months)", population=followed(1.0), fields=FIELDS),
-    Scenario(
-        name="rate ratio",
-        program="rate_ratio(died, months, arm)",
-        population=followed(0.6),
         log=True,
         fields=FIELDS,
     ),

@@ -20,5 +20,10 @@ def quantile(p: float) -> Any:
 SCENARIOS = (
     Scenario(name="median", program="median(value)", population=bells, truth=quantile(0.5)),
     Scenario(name="median, skewed", program="median(value)", population=skewed, truth=quantile(0.5)),
-    Scenario(name="upper quartile", program="quantile(value, 0.75)", population=bells, truth=quantile(0.75)),
+    Scenario(
+        name="upper quartile",
+        program="quantile(value, 0.75)",
+        population=bells,
+        truth=quantile(0.75),
+    ),
 )

@@ -148,6 +148,8 @@ def error_text(error: dict[str, Any] | None) -> str:
     """Expected error in one line, such as "+-0.07 kg/m2 (95 %, noise alone), assuming 100 patients"."""
     if error is None:
         return "none: exact"
+    if error["half_width"] is None:
+        return f"not known: many cohorts would have no figure, assuming {error['assuming']}"
     unit = f" {error['unit']}" if error["unit"] else ""
     return f"\u00b1{error['half_width']:.3g}{unit} ({error['level']:.0%}, noise alone), assuming {error['assuming']}"
 

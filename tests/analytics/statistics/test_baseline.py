@@ -177,6 +177,21 @@ def test_any_integers_give_a_table_with_the_same_rows(mode, data):
             assert mode == "exact" or one["sd"] != 0, "an SD of nothing is no figure of a noised cohort"
 
 
+def test_a_mean_without_a_standard_deviation_stands_alone():
+    """The noise has taken the spread's variance below zero: nothing is said of it, and the mean is right all the same."""
+    facts_ = facts(minimum=11)
+    plan = compile("table_one(x)", [facts_], 8 * 10**6, "dp")
+    _, moments, grid = plan.releases
+    reach, n = 2 ** (moments.operands[0].bits - 1), 200
+    off = 2 * reach  # beside n M^2 it is nothing
+    still = [n * reach**2 - off, 2 * n * reach**2 + 2 * off, n * reach**2 - off]
+    (statement,) = figures(plan, [facts_], [[n], still, [n // grid.cells] * grid.cells])
+    one = row(statement["groups"][0], "x", "mean (SD)")
+    assert one["value"] == pytest.approx(51.2, abs=0.2) and one["low"] < one["value"] < one["high"]
+    assert one["sd"] is None and one["reason"]
+    assert re.search(r"mean \(SD\), u +51\.\d+ \(-\)", answer({"mode": "dp", "statements": [statement]}))
+
+
 GIST = Path(__file__).resolve().parents[4] / "shared/data/gist/syn_a_ident.csv"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from statsmodels.datasets import anes96
+from statsmodels.datasets import anes96, randhie
 
 from analytics.query.describe import describe
 from analytics.query.errors import ProgramRejected
@@ -103,6 +103,18 @@ def test_an_election_survey_gives_the_t_test_of_scipy():
     table = coded(schema, age=data["age"], vote=data["vote"])
     (group,) = ask("difference(age, vote)", table, schema=schema)
     seen = stats.ttest_ind(data["age"][data["vote"] == 1], data["age"][data["vote"] == 0], equal_var=False)
+    assert (group["t"], group["p"]) == near((seen.statistic, seen.pvalue))
+
+
+def test_a_shipped_health_trial_has_the_t_test_that_scipy_makes():
+    """The RAND health insurance experiment: chronic diseases of those in fair health and of the others."""
+    data = randhie.load_pandas().data.head(900)
+    schema = schema_of(("disea", 0, 60, 0.01), ("fair", "no", "yes"))
+    diseases = data["disea"].round(2)
+    table = coded(schema, disea=diseases, fair=data["hlthf"])
+    (group,) = ask("difference(disea, fair)", table, schema=schema)
+    seen = stats.ttest_ind(diseases[data["hlthf"] == 1], diseases[data["hlthf"] == 0], equal_var=False)
+    assert group["n"] == 900, group["reason"]
     assert (group["t"], group["p"]) == near((seen.statistic, seen.pvalue))
 
 

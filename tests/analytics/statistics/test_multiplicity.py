@@ -52,6 +52,27 @@ def test_a_withheld_p_value_is_no_test_and_a_group_without_one_stays_as_it_is():
     assert counted(statements) == 2
 
 
+def test_comparisons_and_coefficients_are_tests_and_the_figure_of_the_group_is_the_first_of_them():
+    comparisons = [{"p": 0.01, "strata": [{"p": 0.5}]}, {"p": 0.2}, {"p": None}]
+    coefficients = [{"term": "intercept", "p": 1e-9}, {"term": "arm", "p": 0.02}]
+    groups = [
+        {"p": 0.01, "comparisons": comparisons},
+        {"p": 0.02, "coefficients": coefficients},
+        {"p": 0.4, "heterogeneity": {"p": 0.03}},
+        {"p": None, "quantiles": [{"p": 0.5}]},
+    ]
+    statements = [{"groups": groups}]
+    raw = [0.01, 0.2, 0.02, 0.4, 0.03]
+    assert counted(statements) == len(raw)
+    adjust(statements)
+    tests = [comparisons[0], comparisons[1], coefficients[1], groups[2], groups[2]["heterogeneity"]]
+    assert [test["p_holm"] for test in tests] == pytest.approx(multipletests(raw, method="holm")[1])
+    assert [test["p_bh"] for test in tests] == pytest.approx(multipletests(raw, method="fdr_bh")[1])
+    assert groups[0]["p_holm"] == comparisons[0]["p_holm"] and groups[1]["p_bh"] == coefficients[1]["p_bh"]
+    assert coefficients[0]["p_holm"] is None and comparisons[2]["p_holm"] is None
+    assert "p_holm" not in comparisons[0]["strata"][0] and "p_holm" not in groups[3]["quantiles"][0]
+
+
 @pytest.mark.parametrize("mode", ["exact", "dp"])
 def test_the_statements_of_an_answer_carry_adjusted_values_over_the_whole_program(mode):
     rng = np.random.default_rng(3)
