@@ -75,6 +75,7 @@ export class Editor {
     };
     byId("editor").hidden = false;
     byId("editor").replaceChildren(
+      make("h2", { text: "Edit the codebook" }),
       this.general(),
       make("h3", { text: `Columns (${fields.length})` }),
       ...fields.map((item) => this.column(item)),
