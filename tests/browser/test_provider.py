@@ -206,6 +206,55 @@ def test_a_codebook_is_edited_in_the_form_and_checked_again(provider, tables):
     )
 
 
+def test_a_draft_is_confirmed_column_by_column_before_anything_can_be_sent(provider, tables):
+    page = provider
+    page.goto("/data/new/")
+    study.drop(page, (tables[0].name, tables[0].read_bytes()))
+    page.get_by_role("button", name="Draft one from the files").click()
+    page.locator("#problems", has_text="not_confirmed").wait_for()
+    assert page.get_by_role("button", name="Verify and submit").is_disabled()
+    for box in page.get_by_label("Read from your data").all():
+        box.check()
+    page.locator("#problems", has_text="not_confirmed").wait_for(state="detached")
+    assert '"local"' not in page.evaluate("document.getElementById('codebook-text').value")
+
+
+def test_a_new_version_follows_under_the_same_key_and_says_what_its_policy_allows_more(
+    provider, openers, tables
+):
+    page = provider
+    page.goto("/data/new/")
+    study.give(page, tables[0])
+    study.verify(page)
+    study.submit(page)
+    first = the_dataset(page, "CHECKING")
+    sign_all(openers, first)
+    page.get_by_text("Your data is there").wait_for()
+    page.goto("/data/")
+    page.get_by_role("link", name="New version").click()
+    page.get_by_text("The codebook of the version before").wait_for()
+    study.drop(page, (tables[0].name, tables[0].read_bytes().rsplit(b"\n", 2)[0] + b"\n"))
+    page.get_by_text("patients fit the codebook").wait_for()
+    page.get_by_label("Last day").fill("2036-01-01")
+    assert page.get_by_role("button", name="Verify and submit").is_disabled()
+    study.verify(page)
+    page.get_by_text("last day from 2035-01-01 to 2036-01-01").wait_for()
+    assert page.get_by_role("button", name="Seal and submit").is_disabled()
+    page.get_by_label("I want it to allow more").check()
+    study.submit(page)
+    for _ in range(100):
+        second = Dataset.objects.filter(version=2, state="CHECKING").first()
+        if second:
+            break
+        page.wait_for_timeout(100)
+    assert second is not None and second.chain == first.pk and second.provider_key == first.provider_key
+    sign_all(openers, second)
+    page.get_by_text("Your data is there").wait_for()
+    page.goto("/data/")
+    assert page.locator("tbody tr").count() == 2
+    assert "superseded" in page.locator("tbody tr").nth(1).inner_text()
+
+
 def test_the_page_is_forbidden_to_an_analyst(open_page, watch):
     page = open_page("analyst")
     page.goto("/data/new/")

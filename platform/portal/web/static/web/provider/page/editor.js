@@ -34,10 +34,10 @@ const shown = (value) => (value === undefined || value === null ? "" : value ins
 /** What a person typed as a number of the codebook: whole numbers as such, others as their text. */
 const typed = (text) => (/^-?[0-9]{1,15}$/.test(text.trim()) ? Number(text) : text.trim());
 
-/** The form; `changed(text)` is called a moment after each change. */
+/** The form; `touched()` is called at each change, `changed(text)` a moment after the last. */
 export class Editor {
-  constructor(changed) {
-    this.changed = changed;
+  constructor(touched, changed) {
+    Object.assign(this, { touched, changed });
     this.book = null;
     this.timer = null;
     this.serial = 0;
@@ -57,6 +57,7 @@ export class Editor {
 
   later() {
     clearTimeout(this.timer);
+    this.touched();
     this.timer = setTimeout(() => this.changed(this.text), 400);
     this.source.value = this.text;
   }

@@ -15,7 +15,7 @@ import { loosened, showLeaving, showPolicy } from "./verify.js";
 const { before } = JSON.parse(byId("start").textContent);
 const store = openStore();
 const background = startBackground();
-const editor = new Editor(recheck);
+const editor = new Editor(touched, recheck);
 const files = new Files(background, filesChanged);
 const keyring = new Keyring(store, submittable);
 let checked = null; // the schema of the last check, if the tables fit it
@@ -55,6 +55,13 @@ async function recheck() {
   }
 }
 
+/** What was checked is no longer what the form says: nothing goes on before it is checked again. */
+function touched() {
+  round += 1;
+  continuable(null);
+  byId("to-verify-why").textContent = "Checking what you changed.";
+}
+
 function continuable(schema) {
   checked = schema;
   byId("to-verify").disabled = checked === null;
@@ -71,9 +78,14 @@ byId("codebook-file").addEventListener("change", async ({ target }) => {
 byId("draft").addEventListener("click", async () => {
   byId("codebook-said").replaceChildren(make("p", { text: "Drafting from the files" }));
   try {
-    const made = await background.draft();
-    const text = typeof made === "string" ? made : textOf(made.codebook ?? made);
-    await openCodebook(text, "Drafted from your files. Bounds and levels were read from your data, which nothing public may be: compare each with the protocol and confirm it.");
+    const { codebook, columns, notes } = await background.draft();
+    await openCodebook(textOf(codebook), "Drafted from your files. Bounds and levels were read from your data, which nothing public may be: compare each with the protocol and confirm it.");
+    const said = [...notes, ...columns.flatMap(({ column, field, notes: own }) => (
+      own.length || !field ? [`${column}${field ? "" : " (left out)"}: ${own.join("; ")}`] : []))];
+    if (said.length) {
+      byId("codebook-said").append(make("details", {}, make("summary", { text: `What the draft is based on (${said.length})` }),
+        make("ul", {}, said.map((text) => make("li", { text })))));
+    }
   } catch (wrong) {
     byId("codebook-said").replaceChildren(notice("error", `No draft could be made: ${wrong.message}`));
   }
