@@ -255,6 +255,47 @@ def test_a_new_version_follows_under_the_same_key_and_says_what_its_policy_allow
     assert "superseded" in page.locator("tbody tr").nth(1).inner_text()
 
 
+def tab_to(page, where):
+    """Press the tab key until the element has the focus; which is what shows it."""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if page.evaluate("place => document.activeElement.matches(place)", where):
+            return
+    raise AssertionError(f"the tab key never comes to {where}")
+
+
+def test_the_keyboard_alone_sends_a_table(provider, openers, tables):
+    page = provider
+    page.goto("/data/new/")
+    page.get_by_text("Drop your files here").wait_for()
+    for field, path in (("#files", tables[0]), ("#codebook-file", study.CODEBOOK)):
+        tab_to(page, field)
+        style = (
+            "place => getComputedStyle(document.querySelector(`label[for=${place.slice(1)}]`)).outlineStyle"
+        )
+        assert page.evaluate(style, field) == "solid"
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Enter")
+        chooser.value.set_files(path)
+        page.locator("#file-list tbody tr").wait_for()
+    page.get_by_text("patients fit the codebook").wait_for()
+    for place, key in (
+        ("#to-verify", "Enter"),
+        ("#party-keys input", "Space"),
+        ("#own-key button", "Enter"),
+        ("#own-key button", "Enter"),
+        ("#own-key button + button", "Enter"),
+        ("#correct", "Space"),
+        ("#submit", "Enter"),
+    ):
+        page.locator(place).first.wait_for()
+        tab_to(page, place)
+        page.keyboard.press(key)
+        page.wait_for_timeout(200)
+    sign_all(openers, the_dataset(page, "CHECKING"))
+    page.get_by_text("Your data is there").wait_for()
+
+
 def test_the_page_is_forbidden_to_an_analyst(open_page, watch):
     page = open_page("analyst")
     page.goto("/data/new/")

@@ -13,7 +13,7 @@ export function showLeaving({ title, capacity, planeNames, fields: columns }) {
       make("dd", { text: "Three of four random-looking components of your coded table. Only that party's key opens it. One party alone learns nothing; any two together could read everything." }),
       make("dt", { text: "To the portal, which analysts read: the codebook, your policy, the signed manifest" }),
       make("dd", { text: `Title "${title}", ${columns.length} columns (${columns.map(({ name }) => name).join(", ")}) with ranges and levels, ${capacity} padded rows. No value.` }),
-      make("dt", { text: "To nobody: cells, file names, headers that the codebook does not name, patients' keys, the number of patients" }),
+      make("dt", { text: "To nobody: cells, patients' keys, the number of patients, files and headers that the codebook does not name" }),
       make("dd", { text: "They stay in this browser and are gone when the page is closed." })),
   );
 }
