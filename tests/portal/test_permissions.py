@@ -21,6 +21,11 @@ TABLE = {
     ("web:login", "get"): OPEN,
     ("web:login", "post"): OPEN,
     ("web:logout", "post"): [302] * 9,
+    # Pages know sessions, not tokens; who may open them is in the tests of the pages.
+    ("web:data", "get"): [302] * 9,
+    ("web:data-new", "get"): [302] * 9,
+    ("web:data-detail", "get"): [302] * 9,
+    ("web:data-summary", "get"): [302] * 9,
     ("api:schema", "get"): OPEN,
     ("api:docs", "get"): OPEN,
     ("api:tokens", "post"): [400] * 9,
@@ -88,6 +93,8 @@ def address(name, query, dataset):
     webhook = factories.webhook().pk if name.startswith("api:webhook") else None
 
     words = {
+        "web:data-detail": [dataset.pk],
+        "web:data-summary": [dataset.pk],
         "api:dataset": [dataset.pk],
         "api:complete": [dataset.pk],
         "api:bundle": [dataset.pk, 0, 0],

@@ -17,7 +17,7 @@ class Link:
 
 
 LINKS: dict[str, tuple[Link, ...]] = {
-    Role.PROVIDER: (),
+    Role.PROVIDER: (Link("Your data", "web:data"), Link("Send data", "web:data-new")),
     Role.ANALYST: (),
     Role.OPERATOR: (),
     Role.AUDITOR: (),

@@ -8,13 +8,15 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.budgets.actions import decimal_text
+
 register = template.Library()
 
 # How a state is coloured; its word says the same.
 TONES = {
     "good": {"RELEASED", "READY", "ok", "accepted"},
     "busy": {"RUNNING", "APPROVED", "RECEIVING"},
-    "waiting": {"SUBMITTED", "UPLOADING", "degraded", "draft"},
+    "waiting": {"SUBMITTED", "UPLOADING", "CHECKING", "degraded", "draft"},
     "bad": {"REFUSED", "ABORTED", "REJECTED", "silent", "never seen"},
 }
 _TONE = {state: tone for tone, states in TONES.items() for state in states}
@@ -63,6 +65,12 @@ def epsilon(text: Any) -> str:
     """A decimal of six places without the zeros at its end: "1.500000" is "1.5"."""
     shown = f"{text}"
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
+@register.filter
+def micro(count: int) -> str:
+    """Millionths of epsilon as decimal text."""
+    return decimal_text(count)
 
 
 @register.filter
