@@ -30,6 +30,7 @@ def followed(ratio: float) -> Any:
             "died": (time <= end).astype(np.int64),
             "months": np.clip(seen.astype(np.int64), 0, 63),
             "_death": time.astype(np.int64),
+            "sex": rng.integers(0, 2, 2 * (size // 2)),
         }
 
     return population
@@ -126,6 +127,16 @@ SCENARIOS = (
         truth=0.6,
         read=first_coefficient,
         log=True,
+        fields=FIELDS,
+    ),
+    Scenario(
+        name="hazard ratio of 1 beside a covariate",
+        program="cox(months, arm, sex)",
+        population=followed(1.0),
+        truth=1.0,
+        read=first_coefficient,
+        log=True,
+        null=True,
         fields=FIELDS,
     ),
 )
