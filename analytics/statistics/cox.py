@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from math import exp, sqrt
 from typing import Any
@@ -246,7 +247,7 @@ COX = Statistic(
     tables=_tables,
     family=cox,
     blank=_extra,
-    noise=noise_of_ratio,
+    noise=partial(noise_of_ratio, whole=WHOLE),
     assuming=f"{ASSUMING}; of the log hazard ratio of the second level",
     sampling=sampling_of_ratio,
     power=power,

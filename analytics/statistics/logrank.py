@@ -82,14 +82,16 @@ def compare(counts: Floats, clear: Any) -> tuple[Floats, Floats, Floats]:
     return observed, expected, own[..., None] * np.eye(own.shape[-1]) - between
 
 
-def _simulated(releases: Sequence[Release], assumed: Assumptions) -> tuple[Floats, Floats, float, float]:
+def _simulated(
+    releases: Sequence[Release], assumed: Assumptions, whole: float = 0.0
+) -> tuple[Floats, Floats, float, float]:
     """Peto's log hazard ratio of the second arm, noised and not; the noise's variance of U, and V.
 
     Arms that are not compared and covariates are added up: of many, noise tells more than planned patients do.
     """
     planned = Planned.of(assumed)
     arms = releases[0].by[-3].size
-    true, noised, clear = planned.drawn(scale_of(releases), whole=0.0)
+    true, noised, clear = planned.drawn(scale_of(releases), whole)
     ratios, scores = [], []
     information = 0.0
     for counts, seen in ((noised, clear), (true, np.ones_like(clear))):
@@ -111,12 +113,12 @@ def seen_any(clear: Any) -> Any:
 
 
 def noise_of_ratio(
-    releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions
+    releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions, whole: float = 0.0
 ) -> float | None:
     """Of the log hazard ratio that the test looks for, of the first two arms."""
     if releases[0].by[-3].size < 2:
         return None
-    noised, true, _, _ = _simulated(releases, assumed)
+    noised, true, _, _ = _simulated(releases, assumed, whole)
     off = np.abs(noised - true)
     off = off[np.isfinite(off)]
     return float(np.quantile(off, assumed.level)) if len(off) >= noise.FEWEST else None
