@@ -129,6 +129,12 @@ class Asking:
             shares = self.study.shares.get(first.name)
             codes = [k for k, level in enumerate(first.levels) if level.label == self.statement.level.text]
             rate = shares[codes[0]] if shares is not None and codes and 0 < shares[codes[0]] < 1 else None
+        if rate is None and first is not None and first.event is not None:
+            flag = self.fields.get(first.event)
+            shares = self.study.shares.get(first.event)
+            if flag is not None and shares is not None:
+                happened = [k for k, level in enumerate(flag.levels) if level.value == flag.yes]
+                rate = shares[happened[0]] if happened and 0 < shares[happened[0]] < 1 else None
         sd = self.supposed.sd
         if sd is None and first is not None:
             sd = self.study.sds.get(first.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from math import exp, sqrt
 from typing import Any
@@ -20,8 +21,9 @@ from analytics.query.statistic import Asked, Statistic, Wanted
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, NOISE, Figure, said
-from analytics.statistics.lifetable import FEW_AT_RISK, LifeTable, at_risk, names_event, table
-from analytics.statistics.logrank import ONE_ARM
+from analytics.statistics.followed import ASSUMING
+from analytics.statistics.lifetable import FEW_AT_RISK, LifeTable, at_risk, deviation, names_event, table
+from analytics.statistics.logrank import ONE_ARM, noise_of_ratio, power, sampling_of_ratio
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
 
@@ -30,7 +32,8 @@ STEPS = 60
 FAR = 12.0  # a log hazard ratio beyond this runs to infinity
 MOST_TIES = 512  # ties that are weighted one by one; of more, that many groups
 FEW_TIES = 8
-DRAWN = 400
+DRAWS = 400
+WHOLE = 9.0  # deviations of noise: of fewer patients a hazard ratio is drawn to 1 and its interval too wide
 TOLD = ("coefficient", "standard_error", "hazard_ratio", "low", "high", "p")
 
 
@@ -95,6 +98,8 @@ def cox(question: Question, cells: Sequence[Cell]) -> Figure:
     clear = life.clear()
     if not clear.any():
         return Figure(n=life.n, reason=FEW_AT_RISK)
+    if life.drowned(WHOLE):
+        return Figure(n=life.n, reason=NOISE)
     design = Design.of(question, life)
     if not design.places:
         return Figure(n=life.n, reason=ONE_ARM)
@@ -105,8 +110,8 @@ def cox(question: Question, cells: Sequence[Cell]) -> Figure:
     beta, covariance = fitted
     noise = 0.0
     if life.noised:
-        again = Sets.of(life.noised_again("cox", DRAWN)[:, :, design.kept], clear, design.matrix)
-        of_score = np.atleast_2d(np.cov(again.scores(beta).T))
+        again = Sets.of(life.noised_again("cox", DRAWS)[:, :, design.kept], clear, design.matrix)
+        of_score = _covariance(again.scores(beta))
         of_noise = covariance @ of_score @ covariance
         noise = exp(beta[0]) * sqrt(of_noise[0, 0])
         covariance = covariance + of_noise
@@ -121,6 +126,13 @@ def cox(question: Question, cells: Sequence[Cell]) -> Figure:
         noise=noise,
         extra=extra,
     )
+
+
+def _covariance(draws: Floats) -> Floats:
+    """The correlation of draws (draws, coefficients), with the deviations of their central 95 %."""
+    spread = deviation(draws)
+    made = np.maximum(draws.std(0), 1e-12)
+    return np.asarray(np.atleast_2d(np.cov(draws.T)) * np.outer(spread / made, spread / made))
 
 
 def _fit(sets: Sets) -> tuple[Floats, Floats] | None:
@@ -235,6 +247,11 @@ COX = Statistic(
     tables=_tables,
     family=cox,
     blank=_extra,
+    noise=partial(noise_of_ratio, whole=WHOLE),
+    assuming=f"{ASSUMING}; of the log hazard ratio of the second level",
+    sampling=sampling_of_ratio,
+    power=power,
+    ratio=True,
 )
 # All its columns are covariates; strata are those of pooled data sets.
 STATISTICS = (replace(COX, choose=lambda columns: replace(COX, strata=len(columns))),)

@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Statistic
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Assumptions, Statistic
 from analytics.statistics import lifetable
 from analytics.statistics.cells import Cell
 from analytics.statistics.figure import EMPTY, Figure, said
+from analytics.statistics.followed import ASSUMING, Planned, curves, scale_of
 from analytics.statistics.lifetable import FEW_AT_RISK, LifeTable, at_risk
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
-from analytics.statistics.survival import exposed, of_hazard, tables
+from analytics.statistics.survival import at_time, exposed, of_hazard, tables
 
 EULER = 0.5772156649015329
 
@@ -30,9 +33,9 @@ def cumulative_hazard(question: Question, cells: Sequence[Cell]) -> Figure:
     table = LifeTable.of(question, cells)
     if table.n <= 0:
         return Figure(n=0, reason=EMPTY)
-    shown = int(table.clear()[0].sum())
+    shown = 0 if table.drowned() else int(table.clear()[0].sum())
     if not shown:
-        return Figure(n=table.n, reason=FEW_AT_RISK)
+        return Figure(n=table.n, reason=table.unseen)
     counts = table.counts[0, 0]
     terms = _hazards(table, counts, shown)
     hazard = np.cumsum(terms)
@@ -42,7 +45,7 @@ def cumulative_hazard(question: Question, cells: Sequence[Cell]) -> Figure:
         below, above = np.minimum.accumulate(hazard[::-1])[::-1], np.maximum.accumulate(hazard)
         hazard = np.maximum((below + above) / 2, 0.0)
         again = table.noised_again("cumulative_hazard")[:, 0, 0]
-        deviation = np.cumsum(_hazards(table, again, shown), axis=-1).std(0)
+        deviation = lifetable.deviation(np.cumsum(_hazards(table, again, shown), axis=-1))
     d, m = np.maximum(counts[:shown, 0], 0.0), np.maximum(exposed(counts, table.widths)[:shown], 1.0)
     spent = d * (1 - 1 / table.widths[:shown])
     variance = np.cumsum(d / (m * np.maximum(m - spent, 1.0)))
@@ -68,12 +71,39 @@ def cumulative_hazard(question: Question, cells: Sequence[Cell]) -> Figure:
 
 
 def _hazards(table: LifeTable, counts: Floats, shown: int) -> Floats:
-    """The hazard of each cell, from counts (..., cells, 2); noise may make it negative."""
-    d, m = counts[..., :shown, 0], np.maximum(exposed(counts, table.widths)[..., :shown], 1.0)
-    w = table.widths[:shown]
+    return of_cells(counts, table.widths)[..., :shown]
+
+
+def of_cells(counts: Floats, w: Floats) -> Floats:
+    """The hazard of each cell of w codes, from counts (..., cells, 2); noise may make it negative."""
+    d, m = counts[..., 0], np.maximum(exposed(counts, w), 1.0)
     # Where all die in a cell, H grows by the harmonic sum of m and not without end.
     left = np.maximum(1 - d / m, np.where(w > 1, np.exp(-EULER) / m, 0.0))
     return np.asarray(w * (1 - left ** (1 / w)))
+
+
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    planned = Planned.of(assumed)
+
+    def value(counts: Floats, noised: bool, clear: Any) -> Floats:
+        ends = np.cumsum(of_cells(counts, planned.widths), axis=-1)
+        if noised:
+            below = np.where(clear, ends, np.inf)[..., ::-1]
+            below = np.minimum.accumulate(below, axis=-1)[..., ::-1]
+            ends = np.maximum((below + np.maximum.accumulate(ends, axis=-1)) / 2, 0.0)
+        return at_time(planned, assumed, np.where(clear, ends, np.nan), 0.0)
+
+    return curves(planned, scale_of(releases), value, assumed.level)
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    if assumed.event_rate is None:
+        return None
+    planned = Planned.of(assumed)
+    counts, w = planned.counts[0, 0], planned.widths
+    d, m = counts[:, 0], np.maximum(exposed(counts, w), 1e-9)
+    variance = np.cumsum(d / (m * np.maximum(m - d * (1 - 1 / w), 1e-9)))
+    return assumed.z * float(at_time(planned, assumed, np.sqrt(variance), 0.0))
 
 
 def _at(table: LifeTable, code: int, shown: int, ends: Floats) -> float | None:
@@ -116,5 +146,8 @@ STATISTICS = (
         tables=tables,
         family=cumulative_hazard,
         blank=_extra,
+        noise=_noise,
+        assuming=ASSUMING,
+        sampling=_sampling,
     ),
 )

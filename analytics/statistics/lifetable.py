@@ -22,11 +22,16 @@ from analytics.query.statistic import Asked, Statistic, Wanted, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
+from analytics.statistics.counts import Z
+from analytics.statistics.figure import NOISE
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
 
-NOISES = 1000
+DRAWS = 1000
 CLEAR = 3.0  # deviations of noise above which a number at risk counts as seen
+WHOLE = (
+    6.5  # deviations of noise in the sum of all: of fewer patients only lucky noise would leave late times
+)
 FEW_AT_RISK = "too few are at risk for a figure"
 
 
@@ -177,9 +182,20 @@ class LifeTable:
             return 1.0
         return np.maximum(self.minimum, CLEAR * np.sqrt(noise.variance(self.t) * summed))
 
-    def noised_again(self, label: str, times: int = NOISES) -> Floats:
+    def drowned(self, deviations: float = WHOLE) -> bool:
+        """Whether all patients together do not stand out of the noise of all counts together."""
+        return self.noised and sum(self.released) < deviations * float(
+            np.sqrt(noise.variance(self.t) * len(self.released))
+        )
+
+    @property
+    def unseen(self) -> str:
+        """Why nothing is said of any time."""
+        return NOISE if self.drowned() else FEW_AT_RISK
+
+    def noised_again(self, label: str, times: int | None = None) -> Floats:
         """The counts under further noise of the same scale, shape (times, *counts.shape)."""
-        times = max(100, min(times, 400_000 // self.counts.size))
+        times = max(100, min(times or DRAWS, 400_000 // self.counts.size))
         bits = noise.generator(label, self.released)
         return self.counts + noise.noise(self.t, noise.uniforms(bits, (times, *self.counts.shape)))
 
@@ -187,3 +203,12 @@ class LifeTable:
 def at_risk(counts: Floats) -> Floats:
     """Who is at risk when a cell of time begins, from counts (..., cells, 2): sums from the end."""
     return np.asarray(np.cumsum(counts.sum(-1)[..., ::-1], axis=-1)[..., ::-1])
+
+
+def deviation(draws: Floats) -> Floats:
+    """The standard deviation of a normal law with the central 95 % of these draws, over their first axis.
+
+    Where few are at risk a draw may fall far out; the draws between which an interval lies do not.
+    """
+    low, high = np.quantile(draws, [noise.TAIL, 1 - noise.TAIL], axis=0)
+    return np.asarray((high - low) / (2 * Z))

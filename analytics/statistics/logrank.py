@@ -9,13 +9,19 @@ enough are at risk in its stratum. Levels without patients are no arms.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Asked, Statistic, Wanted
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted
+from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.figure import EMPTY, Figure, said
+from analytics.statistics.followed import ASSUMING, Planned, scale_of
 from analytics.statistics.lifetable import FEW_AT_RISK, LifeTable, at_risk, either, names_event, table
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
@@ -61,7 +67,7 @@ def logrank(question: Question, cells: Sequence[Cell]) -> Figure:
 def compare(counts: Floats, clear: Any) -> tuple[Floats, Floats, Floats]:
     """Observed and expected events (..., arms) and the covariance (..., arms, arms) of their difference.
 
-    counts (..., strata, arms, cells of time, 2); clear (strata, cells of time): where they count.
+    counts (..., strata, arms, cells of time, 2); clear (..., strata, cells of time): where they count.
     """
     d, n = counts[..., 0], np.maximum(at_risk(counts), 0.0)
     events, all_at_risk = d.sum(-2), n.sum(-2)
@@ -70,10 +76,78 @@ def compare(counts: Floats, clear: Any) -> tuple[Floats, Floats, Floats]:
     fall = np.maximum(events, 0.0) * np.maximum(all_at_risk - events, 0.0) / np.maximum(all_at_risk - 1, 1.0)
     fall = fall * weight
     expected = ((events * weight)[..., None, :] * share).sum((-3, -1))
-    observed = (d * weight[:, None, :]).sum((-3, -1))
+    observed = (d * weight[..., None, :]).sum((-3, -1))
     between = np.einsum("...sk,...sak,...sbk->...ab", fall, share, share)
     own = (fall[..., None, :] * share).sum((-3, -1))
     return observed, expected, own[..., None] * np.eye(own.shape[-1]) - between
+
+
+def _simulated(
+    releases: Sequence[Release], assumed: Assumptions, whole: float = 0.0
+) -> tuple[Floats, Floats, float, float]:
+    """Peto's log hazard ratio of the second arm, noised and not; the noise's variance of U, and V.
+
+    Arms that are not compared and covariates are added up: of many, noise tells more than planned patients do.
+    """
+    planned = Planned.of(assumed)
+    arms = releases[0].by[-3].size
+    true, noised, clear = planned.drawn(scale_of(releases), whole)
+    ratios, scores = [], []
+    information = 0.0
+    for counts, seen in ((noised, clear), (true, np.ones_like(clear))):
+        draws, strata, _, cells, _ = counts.shape
+        pair = counts.reshape(draws, strata, -1, arms, cells, 2).sum(2)[:, :, :2]
+        observed, expected, variance = compare(pair, seen)
+        v = variance[..., 1, 1]
+        scores.append(observed[..., 1] - expected[..., 1])
+        ratios.append(np.where(v > 0, scores[-1] / np.where(v > 0, v, 1.0), np.nan))
+        information = float(np.median(v))
+    shown = seen_any(clear)
+    off = (scores[0] - scores[1])[shown]
+    return ratios[0][shown], ratios[1][shown], float(off.var()) if len(off) else 0.0, information
+
+
+def seen_any(clear: Any) -> Any:
+    """Which draws have a cell of time that counts."""
+    return clear.any((1, 2))
+
+
+def noise_of_ratio(
+    releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions, whole: float = 0.0
+) -> float | None:
+    """Of the log hazard ratio that the test looks for, of the first two arms."""
+    if releases[0].by[-3].size < 2:
+        return None
+    noised, true, _, _ = _simulated(releases, assumed, whole)
+    off = np.abs(noised - true)
+    off = off[np.isfinite(off)]
+    return float(np.quantile(off, assumed.level)) if len(off) >= noise.FEWEST else None
+
+
+def sampling_of_ratio(assumed: Assumptions) -> float | None:
+    """Schoenfeld's: the inverse of events times the parts of the two arms, summed over strata."""
+    if assumed.event_rate is None:
+        return None
+    planned = Planned.of(assumed)
+    place = next(k for k, column in enumerate(assumed.columns) if k and column.role != "event")
+    events = planned.counts[..., 0].sum(-1)
+    events = events.reshape(len(events), -1, assumed.columns[place].codes).sum(1)[:, :2]
+    if events.shape[1] < 2:
+        return None
+    information = float((events.prod(-1) / events.sum(-1)).sum())
+    return assumed.z / sqrt(information) if information > 0 else None
+
+
+def power(releases: Sequence[Release], assumed: Assumptions, effect: float) -> tuple[float, str] | None:
+    """Schoenfeld's power for a hazard ratio, with the variance that the noise gives to the score."""
+    half = sampling_of_ratio(assumed)
+    if half is None:
+        return None
+    v = (assumed.z / half) ** 2
+    more = 0.0 if releases[0].scale is None else _simulated(releases, assumed)[2]
+    z = abs(log(effect)) * v / sqrt(v + more)
+    law = NormalDist()
+    return law.cdf(z - assumed.z) + law.cdf(-z - assumed.z), "a hazard ratio other than 1"
 
 
 def _arms(life: LifeTable, kept: Any, observed: Floats, expected: Floats) -> list[list[Any]]:
@@ -123,6 +197,11 @@ STATISTICS = (
             tables=_tables,
             family=logrank,
             blank=_extra,
+            noise=noise_of_ratio,
+            assuming=f"{ASSUMING}; of the log hazard ratio",
+            sampling=sampling_of_ratio,
+            power=power,
+            ratio=True,
         ),
         groups=1,
     ),

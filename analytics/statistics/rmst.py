@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Statistic
+from analytics.query.columns import Field
+from analytics.query.model import Release
+from analytics.query.statistic import Assumptions, Statistic
 from analytics.statistics import lifetable
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, Figure
+from analytics.statistics.followed import ASSUMING, Planned, curves, scale_of
 from analytics.statistics.lifetable import FEW_AT_RISK
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
-from analytics.statistics.survival import Curve, tables
+from analytics.statistics.survival import Curve, greenwood, log_survival, read, tables
 
 
 def rmst(question: Question, cells: Sequence[Cell]) -> Figure:
@@ -33,12 +37,14 @@ def rmst(question: Question, cells: Sequence[Cell]) -> Figure:
     step, tau = float(exact_step), lifetable.place_of(curve.table.time, question.values[0])
     # Up to tau, S is needed of the codes before it.
     before = np.clip(tau - np.array(curve.table.by.edges[:-1], dtype=np.float64), 0, curve.table.widths)
-    if not curve.shown or before[curve.shown :].any():
+    if not curve.shown:
+        return Figure(n=n, reason=curve.table.unseen)
+    if before[curve.shown :].any():
         return Figure(n=n, reason=f"{FEW_AT_RISK} up to this time")
     before, widths = before[: curve.shown], curve.table.widths[: curve.shown]
     value = float(minimum) + step * float(_areas(curve.survival, before, widths).sum(-1))
     noises = step * _areas(np.exp(curve.noises), before, widths).sum(-1)
-    spread = float(noises.std()) if curve.table.noised else 0.0
+    spread = float(lifetable.deviation(noises)) if curve.table.noised else 0.0
     variance = float((_left(curve.survival, before, widths) ** 2 * np.nan_to_num(curve.jumps)).sum())
     half = Z * sqrt(step**2 * variance + spread**2)
     top = float(minimum) + step * tau
@@ -60,6 +66,33 @@ def _left(s: Floats, before: Floats, widths: Floats) -> Floats:
     return np.asarray(later + s * before * (before + 1) / (2 * widths))
 
 
+def _before(planned: Planned, assumed: Assumptions) -> Floats:
+    tau = planned.place(assumed.values[0])[0]
+    return np.asarray(np.clip(tau - np.array(planned.edges[:-1], dtype=np.float64), 0, planned.widths))
+
+
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    planned = Planned.of(assumed)
+    before = _before(planned, assumed)
+    used = int((before > 0).sum())
+
+    def value(counts: Floats, noised: bool, clear: Any) -> Floats:
+        s = read(planned, counts, noised, clear)[..., :used]
+        areas = _areas(s, before[:used], planned.widths[:used]).sum(-1)
+        return np.asarray(areas * float(planned.time.lattice[2]))
+
+    return curves(planned, scale_of(releases), value, assumed.level)
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    if assumed.event_rate is None:
+        return None
+    planned = Planned.of(assumed)
+    s = np.exp(log_survival(planned.counts[0, 0], planned.widths, False))
+    left = _left(s, _before(planned, assumed), planned.widths)
+    return assumed.z * float(planned.time.lattice[2]) * sqrt(float((left**2 * greenwood(planned)).sum()))
+
+
 STATISTICS = (
     Statistic(
         name="rmst",
@@ -70,5 +103,8 @@ STATISTICS = (
         tables=tables,
         family=rmst,
         unit=lambda unit: unit or None,
+        noise=_noise,
+        assuming=ASSUMING,
+        sampling=_sampling,
     ),
 )

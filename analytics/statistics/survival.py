@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import ceil, sqrt
+from math import ceil
 from typing import Any
 
 import numpy as np
 
-from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted
 from analytics.statistics import lifetable
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, Figure, said
+from analytics.statistics.followed import ASSUMING, Planned, curves, scale_of
 from analytics.statistics.lifetable import FEW_AT_RISK, LifeTable, at_risk
 from analytics.statistics.noise import Floats
 from analytics.statistics.question import Question
@@ -49,15 +49,13 @@ class Curve:
         (clear,) = table.clear()
         return cls(
             table=table,
-            shown=int(clear.sum()),
+            shown=0 if table.drowned() else int(clear.sum()),
             counts=table.counts[0, 0],
         )
 
     def log_of(self, counts: Floats) -> Floats:
         """log S at the ends of cells, from counts (..., cells, 2); noise may let it rise."""
-        d, m = counts[..., 0], exposed(counts, self.table.widths)
-        left = 1 - d / np.maximum(m, 1.0 if self.table.noised else TINY)
-        return np.asarray(np.cumsum(np.log(np.maximum(left, TINY)), axis=-1)[..., : self.shown])
+        return log_survival(counts, self.table.widths, self.table.noised)[..., : self.shown]
 
     @cached_property
     def noises(self) -> Floats:
@@ -80,7 +78,7 @@ class Curve:
     @cached_property
     def noise_of_log(self) -> Floats:
         """Standard deviation of log S from noise alone."""
-        return self.noises.std(0) if self.table.noised else np.zeros(self.shown)
+        return lifetable.deviation(self.noises) if self.table.noised else np.zeros(self.shown)
 
     @cached_property
     def bounds(self) -> tuple[Floats, Floats]:
@@ -127,6 +125,12 @@ class Curve:
             if self.counts[k, 0] > 0:
                 return float(self.table.by.edges[k])
         return float(self.table.last(cell))
+
+
+def log_survival(counts: Floats, widths: Floats, noised: bool) -> Floats:
+    """log S at the ends of cells, from counts (..., cells, 2)."""
+    left = 1 - counts[..., 0] / np.maximum(exposed(counts, widths), 1.0 if noised else TINY)
+    return np.asarray(np.cumsum(np.log(np.maximum(left, TINY)), axis=-1))
 
 
 def exposed(counts: Floats, widths: Floats) -> Floats:
@@ -182,7 +186,7 @@ def _figure(question: Question, cells: Sequence[Cell], turn: Any) -> Figure:
         return Figure(n=0, reason=EMPTY, noise=None)
     extra = _extra(question, curve, turn)
     if not curve.shown:
-        return Figure(n=n, reason=FEW_AT_RISK, extra=extra)
+        return Figure(n=n, reason=curve.table.unseen, extra=extra)
     code = _asked(question, curve)[0]
     s, low, high = curve.three(code)
     if s is None:
@@ -214,7 +218,7 @@ def median(question: Question, cells: Sequence[Cell]) -> Figure:
     if curve.table.n <= 0:
         return Figure(n=0, reason=EMPTY)
     found, low, high = _median(curve)
-    reason = None if found is not None else NOT_REACHED if curve.shown else FEW_AT_RISK
+    reason = None if found is not None else NOT_REACHED if curve.shown else curve.table.unseen
     ends = {"earliest": said(low), "latest": said(high)}
     interval = None if low is None or high is None else (low, high)
     if found is not None and interval is None:
@@ -283,26 +287,77 @@ def tables(asked: Asked) -> list[Wanted]:
     return wanted
 
 
-def expected(releases: Sequence[Release], fields: Sequence[Field], n: int, level: float) -> Expected:
-    """Noise of S in the middle of follow-up, by its derivatives in the counts of each cell."""
-    scale = releases[0].scale
-    assert scale is not None, "only noise is expected"
-    size = releases[0].by[-2].size
-    leaving = 0.9 * n / size
-    events, middle = leaving / 2, (size + 1) // 2
-    left = [n - leaving * k for k in range(size)]
-    terms = [events / (m * max(m - events, 1e-9)) for m in left[:middle]]
-    before = [sum(terms[: k + 1]) for k in range(size)]
-    of_events = [before[k] - (1 / max(left[k] - events, 1e-9) if k < middle else 0) for k in range(size)]
-    survived = 1.0
-    for m in left[:middle]:
-        survived *= max(1 - events / m, 0.0)
-    spread = sqrt(mechanisms.variance(scale) * sum(x * x for x in (*before, *of_events)))
-    return Expected(
-        half_width=1.96 * survived * spread,
-        unit=None,
-        assuming=f"{n} patients in the group, of whom a tenth are at risk at the end, events and censored alike",
-    )
+def read(planned: Planned, counts: Floats, noised: bool, clear: Any) -> Floats:
+    """S at the ends of cells of many curves (draws, cells); nan where nothing is told."""
+    s = np.exp(log_survival(counts, planned.widths, noised))
+    if noised:
+        below = np.minimum.accumulate(s, axis=-1)
+        above = np.maximum.accumulate(np.where(clear, s, -1.0)[..., ::-1], axis=-1)[..., ::-1]
+        s = np.clip((below + above) / 2, 0.0, 1.0)
+    return np.where(clear, s, np.nan)
+
+
+def at_time(planned: Planned, assumed: Assumptions, ends: Floats, start: float) -> Floats:
+    """What curves say at the first time of a statement, or at the last planned to be told."""
+    k, part = (planned.last, 1.0) if not assumed.values else planned.place(assumed.values[0])[1:]
+    before = ends[..., k - 1] if k else np.full(ends.shape[:-1], start)
+    return np.asarray(before + (ends[..., k] - before) * part)
+
+
+def _noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    planned = Planned.of(assumed)
+
+    def value(counts: Floats, noised: bool, clear: Any) -> Floats:
+        return at_time(planned, assumed, read(planned, counts, noised, clear), 1.0)
+
+    return curves(planned, scale_of(releases), value, assumed.level)
+
+
+def greenwood(planned: Planned) -> Floats:
+    """Greenwood's term of each cell of a planned life table."""
+    counts = planned.counts[0, 0]
+    d, m = counts[:, 0], exposed(counts, planned.widths)
+    return np.asarray(d / np.maximum(m * (m - d), TINY))
+
+
+def _sampling(assumed: Assumptions) -> float | None:
+    if assumed.event_rate is None:
+        return None
+    planned = Planned.of(assumed)
+    s = np.exp(log_survival(planned.counts[0, 0], planned.widths, False))
+    spread = s * np.sqrt(np.cumsum(greenwood(planned)))
+    return assumed.z * float(at_time(planned, assumed, spread, 0.0))
+
+
+def _median_noise(releases: Sequence[Release], fields: Sequence[Field], assumed: Assumptions) -> float | None:
+    planned = Planned.of(assumed)
+    first, widths = np.array(planned.edges[:-1], dtype=np.float64), planned.widths
+
+    def value(counts: Floats, noised: bool, clear: Any) -> Floats:
+        s = read(planned, counts, noised, clear)
+        reached = np.where(np.isnan(s), False, s <= HALF + TINY)
+        k = reached.argmax(-1)
+        rows = np.arange(len(s))
+        end, start = s[rows, k], np.where(k > 0, s[rows, k - 1], 1.0)
+        code = first[k] - 1 + np.ceil(widths[k] * (start - HALF) / np.maximum(start - end, TINY) - 1e-9)
+        return np.where(reached.any(-1), code * float(planned.time.lattice[2]), np.nan)
+
+    return curves(planned, scale_of(releases), value, assumed.level)
+
+
+def _median_sampling(assumed: Assumptions) -> float | None:
+    """The deviation of S at the median over the density there (delta method)."""
+    if assumed.event_rate is None:
+        return None
+    planned = Planned.of(assumed)
+    counts = planned.counts[0, 0]
+    s = np.exp(log_survival(counts, planned.widths, False))
+    if s[-1] > HALF:
+        return None
+    k = int(np.argmax(s <= HALF))
+    density = ((s[k - 1] if k else 1.0) - s[k]) / planned.widths[k]
+    spread = HALF * np.sqrt(np.cumsum(greenwood(planned))[k])
+    return assumed.z * float(spread / density) * float(planned.time.lattice[2])
 
 
 STATISTICS = (
@@ -315,7 +370,9 @@ STATISTICS = (
         tables=tables,
         family=survival,
         blank=_blank,
-        expected=expected,
+        noise=_noise,
+        assuming=ASSUMING,
+        sampling=_sampling,
     ),
     Statistic(
         name="cumulative_incidence",
@@ -326,7 +383,9 @@ STATISTICS = (
         tables=tables,
         family=incidence,
         blank=_blank,
-        expected=expected,
+        noise=_noise,
+        assuming=ASSUMING,
+        sampling=_sampling,
     ),
     Statistic(
         name="median_survival",
@@ -336,6 +395,9 @@ STATISTICS = (
         tables=tables,
         family=median,
         blank=lambda question: {"earliest": None, "latest": None},
+        noise=_median_noise,
+        assuming=ASSUMING,
+        sampling=_median_sampling,
         unit=lambda unit: unit or None,
     ),
 )

@@ -14,12 +14,15 @@ FIELDS = (
 )
 
 
+RATE = {"event_rate": 0.64}
+
+
 def followed(ratio: float) -> Any:
-    """Months to death (median 28) or to the end of the study, the second arm with `ratio` times the hazard."""
+    """Months to death (median 28) or to an end between a third and all of the range, as a preview plans, the second arm with `ratio` times the hazard."""
 
     def population(rng: np.random.Generator, size: int) -> Columns:
         once = rng.exponential(40, size // 2)
-        end = np.tile(rng.uniform(24, 60, size // 2), 2)
+        end = np.tile(rng.uniform(64 / 3, 64, size // 2), 2)
         time = np.concatenate([once, once / ratio])
         seen = np.minimum(time, end)
         return {
@@ -27,6 +30,7 @@ def followed(ratio: float) -> Any:
             "died": (time <= end).astype(np.int64),
             "months": np.clip(seen.astype(np.int64), 0, 63),
             "_death": time.astype(np.int64),
+            "sex": rng.integers(0, 2, 2 * (size // 2)),
         }
 
     return population
@@ -58,6 +62,8 @@ SCENARIOS = (
         program="survival(months, 12)",
         population=followed(1.0),
         truth=alive_after(12),
+        preview=True,
+        supposed=RATE,
         fields=FIELDS,
     ),
     Scenario(
@@ -65,6 +71,8 @@ SCENARIOS = (
         program="survival(months, 36)",
         population=followed(1.0),
         truth=alive_after(36),
+        preview=True,
+        supposed=RATE,
         fields=FIELDS,
     ),
     Scenario(
@@ -79,6 +87,17 @@ SCENARIOS = (
         program="rmst(months, 24)",
         population=followed(1.0),
         truth=mean_up_to(24),
+        preview=True,
+        supposed=RATE,
+        fields=FIELDS,
+    ),
+    Scenario(
+        name="cumulative hazard at 24 months",
+        program="cumulative_hazard(months, 24)",
+        population=followed(1.0),
+        truth=lambda columns: -float(np.log((columns["_death"] > 24).mean())),
+        preview=True,
+        supposed=RATE,
         fields=FIELDS,
     ),
     Scenario(
@@ -97,6 +116,8 @@ SCENARIOS = (
         read=first_coefficient,
         log=True,
         null=True,
+        preview=True,
+        supposed=RATE,
         fields=FIELDS,
     ),
     Scenario(
@@ -106,6 +127,16 @@ SCENARIOS = (
         truth=0.6,
         read=first_coefficient,
         log=True,
+        fields=FIELDS,
+    ),
+    Scenario(
+        name="hazard ratio of 1 beside a covariate",
+        program="cox(months, arm, sex)",
+        population=followed(1.0),
+        truth=1.0,
+        read=first_coefficient,
+        log=True,
+        null=True,
         fields=FIELDS,
     ),
 )

@@ -327,23 +327,6 @@ def test_from_preview_to_the_printed_answer(frame):
     json.dumps(answer, allow_nan=False)
 
 
-def test_expected_error_of_survival_is_what_noise_does_in_the_middle():
-    schema, n = codebook(), 600
-    about = facts(schema)
-    plan = compile("survival(months, 12)", about, 10**6, "dp")
-    told = describe(plan, about)["statements"][0]["expected_error"]
-    leaving = 0.9 * told["n"] / 12
-    cells = [[leaving / 2, leaving / 2]] * 11 + [[0.1 * told["n"]] * 2]
-    release = plan.releases[0]
-    rng = np.random.default_rng(3)
-    seen = []
-    for _ in range(300):
-        rows = plans.noised(rng, plan, [[round(x) for cell in cells for x in cell]])
-        seen.append(figures(plan, about, rows)[0]["groups"][0]["value"])
-    assert len(rows[0]) == release.cells and n
-    assert told["half_width"] == pytest.approx(1.96 * np.std(seen), rel=0.35)
-
-
 kinds = st.sampled_from(
     [
         st.integers(-3, 6),
