@@ -121,6 +121,7 @@ class Statistic:
     expected the noise's part of the error, from the tables' releases and columns, a planned n and a level
     noise    the same half-width where assumptions tell it better than `expected` does; None: they do not
     sampling half-width of an interval of the sampling alone, from assumptions; None where they do not tell
+    parameters how many numbers a model over these columns has; 0 where nothing is fitted
     of_cohort whether the figure describes the cohort itself: then its interval is of noise alone, and sampling only
              says whether the noise matters
     choose   stands for another statistic by the kind of its columns; then nothing but how it is asked counts
@@ -143,6 +144,7 @@ class Statistic:
     expected: Expecting | None = None
     noise: Noise | None = None
     sampling: Sampling | None = None
+    parameters: Callable[[Sequence[Field]], int] = lambda columns: 0
     of_cohort: bool = False
     choose: Callable[[Sequence[Field]], Statistic] | None = field(default=None, repr=False)
 
@@ -164,6 +166,11 @@ class Statistic:
             "own": ", and a level of the first may follow",
         }
         return f"{self.name} takes {said}{level[self.level]}"
+
+
+def coefficients(columns: Sequence[Field]) -> int:
+    """Of a model of the first column: an intercept, one for each number, for each category one less than its levels."""
+    return 1 + sum(field.codes - 1 if field.kind == "category" else 1 for field in columns[1:])
 
 
 def every(category: Field) -> By:

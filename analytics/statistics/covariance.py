@@ -16,7 +16,7 @@ import numpy as np
 from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, need_numbers
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted, coefficients, need_numbers
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
@@ -101,6 +101,7 @@ STATISTICS = (
         aliases=("cov",),
         columns=(2, 2),
         tables=_joint,
+        parameters=coefficients,
         family=covariance,
         expected=_expected,
     ),

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Asked, Statistic, Wanted
+from analytics.query.statistic import Asked, Statistic, Wanted, coefficients
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, NOISE, Figure, said
@@ -233,6 +233,7 @@ COX = Statistic(
     aliases=("hazard_ratio", "hr", "coxph"),
     columns=(2, 8),
     tables=_tables,
+    parameters=coefficients,
     family=cox,
     blank=_extra,
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
@@ -336,6 +336,7 @@ STATISTICS = (
         columns=(2, MOST),
         strata=MOST,
         tables=_tables,
+        parameters=coefficients,
         groups=linear,
         unit=lambda unit: unit or None,
     ),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from analytics.query.columns import Field
-from analytics.query.statistic import Asked, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
@@ -197,6 +197,7 @@ STATISTICS = (
         columns=(2, MOST),
         strata=MOST,
         tables=_counts,
+        parameters=coefficients,
         groups=logistic,
     ),
 )

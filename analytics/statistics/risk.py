@@ -22,7 +22,7 @@ import numpy as np
 from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import By, Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import fourfold, noise
 from analytics.statistics.cells import Cell
@@ -367,6 +367,7 @@ def _statistic(
             "level": "own",
             "strata": 2,
             "tables": event_by_arm,
+            "parameters": coefficients,
             "groups": partial(compare, measure=measure),
             "expected": partial(_expected, parts=parts, ratio=measure.ratio),
             **more,

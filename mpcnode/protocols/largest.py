@@ -85,8 +85,8 @@ async def two_largest(session: Session, rows: Share, code: Share) -> tuple[Share
         left = left ^ having ^ kept
         largest = largest ^ gone
     own: Share = await product(session, largest.reshape(sets, 1, words), code.reshape(1, bits, words))
-    first = _lanes(_parity(own))
-    below, above = _lanes(stack(second[::-1])[..., 0]), _lanes(apart.reshape(1, sets))
+    first = lanes_of(_parity(own))
+    below, above = lanes_of(stack(second[::-1])[..., 0]), lanes_of(apart.reshape(1, sets))
     either: Share = await product(session, above, first ^ below)
     return below ^ either, below
 
@@ -129,6 +129,6 @@ def _parity(planes: Share) -> Share:
     return planes.with_components(np.swapaxes(words, 1, 2))
 
 
-def _lanes(words: Share) -> Share:
+def lanes_of(words: Share) -> Share:
     """Lane 0 of each word (k, sets), packed: (k, ceil(sets / 64))."""
     return words.with_components(pack(words.components & np.uint64(1) != 0))
