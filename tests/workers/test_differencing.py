@@ -165,3 +165,14 @@ def test_a_total_that_an_earlier_table_adds_up_to_without_a_few_patients_is_with
     last = min(y for y in np.unique(years) if 0 < (years >= y).sum() < 11)
     assert asked(four, f"count() where age < {last} by arm", 1)[0][0] == 1
     assert asked(four, "count()", 2) == [[2, 0]]
+
+
+def test_a_party_counts_what_was_withheld_by_chain(four, world, ages):
+    low, high = two_cuts(ages, lambda n: 0 < n < 11)
+    own = world.parties[0].ledger
+    assert asked(four, f"count() where age >= {low}", 1)[0][0] == 1 and own.withheld() == {}
+    asked(four, f"count() where age >= {high}", 2)
+    (dataset,) = world.datasets
+    assert own.withheld() == {dataset: 1}
+    asked(four, "proportion(arm, a) where arm = a", 3)
+    assert own.withheld() == {dataset: 2}
