@@ -121,7 +121,8 @@ async def execute(
     """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
 
     Shapes  tables in the order of plan.datasets, each with its `read_columns`.
-    In exact mode [1, totals] of each cell; if a rule of `disclosure` is broken, [2, 0, ...] of all.
+    In exact mode [1, totals] of each cell, [0, ...] where the threshold zeroes it; if another rule of `disclosure` is
+    broken, [2, 0, ...] of all.
     work    the rows that this driver takes, all by default; `join` adds the totals of the other drivers' rows.
     earlier what each table answered exactly before, which new cohorts must not lie too near.
     Cost    `analytics.query.cost.estimate`, exactly, with one driver.
@@ -158,7 +159,7 @@ async def _all_tables(
     work: cost.Work,
     earlier: Sequence[Earlier] = (),
 ) -> tuple[Totals, list[Checked]]:
-    """Totals over these rows of all tables; in guarded plans also whether each table may answer."""
+    """Totals over these rows of all tables; in guarded plans also what may be shown of each table."""
     totals: Totals | None = None
     masks: list[list[list[Share]]] = [[] for _ in tables]
     asked = [plan.own(place) for place in range(len(tables))]
@@ -185,8 +186,10 @@ async def _all_tables(
     whole = [[concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True)] for blocks in masks]
     return totals, await gather(
         *(
-            checked(session, own, cells, bind(_code, session, table))
-            for own, cells, table in zip(asked, whole, tables, strict=True)
+            checked(session, own, cells, bind(_code, session, table), before)
+            for own, cells, table, before in zip(
+                asked, whole, tables, earlier or [NOTHING] * len(tables), strict=True
+            )
         )
     )
 
@@ -413,24 +416,46 @@ async def _noise(session: Session, plan: Plan) -> Share:
 async def _withheld(
     session: Session, plan: Plan, totals: Sequence[Share], tables: Sequence[Checked]
 ) -> Share:
-    """[1, *totals] of each cell, counts as multiples of five; [2, 0, ...] everywhere if a table may not answer."""
-    passed, *steps = await gather(
+    """[ok, *totals] of each cell, counts as multiples of five, zero where a table's own count is small; [2, 0, ...]
+    everywhere if a table may not answer.
+    """
+    passed, *shown = await gather(
         decided(session, tables),
         *(
-            _to_nearest(session, release, [one.counts[place] for one in tables])
-            for place, release in enumerate(plan.releases)
-            if not release.operands
+            _zeroed(session, release, total, [(one.counts[place], one.shown[place]) for one in tables])
+            for place, (release, total) in enumerate(zip(plan.releases, totals, strict=True))
         ),
     )
-    rounded = iter(steps)
-    shown = [
-        total if release.operands else total + next(rounded).reshape(*total.shape)
-        for release, total in zip(plan.releases, totals, strict=True)
-    ]
-    # ok is 2 where nothing is shown: 2 + passed (1 - 2).
-    flat = concatenate([_flagged(session, total, MODULUS - 1).reshape(-1) for total in shown])
-    kept: Share = await product(session, passed, flat)
-    return kept.add_public(np.concatenate([_flags(total, WITHHELD).reshape(-1) for total in shown]))
+    # ok is 2 where nothing is shown: 2 + passed (ok - 2).
+    flags = [_flags(part, WITHHELD) for part in shown]
+    moved = [part.add_public(-flag).reshape(-1) for part, flag in zip(shown, flags, strict=True)]
+    kept: Share = await product(session, passed, concatenate(moved))
+    return kept.add_public(np.concatenate([flag.reshape(-1) for flag in flags]))
+
+
+async def _zeroed(
+    session: Session, release: Release, total: Share, tables: Sequence[tuple[Share, Share]]
+) -> Share:
+    """(cells, 1 + released): [ok, *totals], from each table's counts and the lanes that it shows."""
+    ok, *steps = await gather(
+        _shown(session, release, [shown for _, shown in tables]),
+        *([] if release.operands else [_to_nearest(session, release, [count for count, _ in tables])]),
+    )
+    for step in steps:
+        total = total + step.reshape(*total.shape)
+    kept: Share = await product(session, ok, total)
+    return concatenate([ok, kept], axis=-1)
+
+
+async def _shown(session: Session, release: Release, tables: Sequence[Share]) -> Share:
+    """(cells, 1) over Z_2^64: [every table shows the cell]; one that holds rows of one dataset is shown by that one."""
+    if not release.parted:
+        lanes = await to_ring(session, await compare.conjunction(session, tables))
+        return lanes[: release.cells].reshape(-1, 1)
+    each = await gather(*(to_ring(session, own) for own in tables))
+    size = len(release.cells_of(0))
+    placed = [_placed(release, place, own[:size]) for place, own in enumerate(each)]
+    return stack(placed).sum(axis=0).reshape(-1, 1)
 
 
 async def _to_nearest(session: Session, release: Release, counts: Sequence[Share]) -> Share:
@@ -449,8 +474,8 @@ def _flagged(session: Session, total: Share, value: int) -> Share:
     return concatenate([public(session.party, session.n, RING, flags), total], axis=-1)
 
 
-def _flags(total: Share, value: int) -> Words:
+def _flags(part: Share, value: int) -> Words:
     """`value` in the place of each cell's ok, 0 elsewhere."""
-    out = np.zeros((total.shape[0], 1 + total.shape[1]), dtype=np.uint64)
+    out = np.zeros(part.shape, dtype=np.uint64)
     out[:, 0] = value
     return out

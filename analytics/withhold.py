@@ -1,27 +1,30 @@
-"""Whether an exact plan may be shown, decided on shares: with `execute` all that analytics knows of `mpcnode`.
+"""What of an exact plan may be shown, decided on shares: with `execute` all that analytics knows of `mpcnode`.
 
-The rules are those of `analytics.query.disclosure`. Every one of them is looked at, whatever the others say, and they
-become one secret bit: what is sent, and how often, is the same for every table. Public: the plan and the capacities.
-Hidden: which rule was broken, where, by how much.
+The rules are those of `analytics.query.disclosure`. The threshold gives a secret bit of each cell; every other rule is
+looked at, whatever the others say, and they become one secret bit of the plan: what is sent, and how often, is the same
+for every table. Public: the plan and the capacities. Hidden: which rule was broken, where, by how much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import xor
 from typing import Any
 
 import numpy as np
 
 from analytics.query import disclosure
+from analytics.query.disclosure import NOTHING, Earlier
 from analytics.query.model import Cohort, Plan, Release
 from mpcnode.protocols import binary, compare, popcount
 from mpcnode.protocols.convert import to_ring
 from mpcnode.protocols.gates import product
 from mpcnode.protocols.largest import lanes_of, some, two_largest
-from mpcnode.ring import ONES, pack, unpack, words_for
+from mpcnode.ring import ONES, XOR, pack, unpack, words_for
 from mpcnode.session import Session, gather
-from mpcnode.sharing import Share, concatenate, stack
+from mpcnode.sharing import Share, concatenate, public, stack
 
 # What is added to a number of each residue to make it the nearest multiple of five.
 TO_NEAREST = (0, -1, -2, 2, 1)
@@ -30,16 +33,24 @@ MODULUS = 2**64
 
 @dataclass(frozen=True)
 class Checked:
-    """One table's part: counts[r] (bits, lanes) of the cells of release r; passed (1,): lane 0, of all rules."""
+    """One table's part: counts[r] (bits, lanes) and shown[r] (lanes,) of the cells of release r; passed (1,): lane 0.
+
+    shown is of the threshold, and lanes beyond the cells are set; passed is of all other rules.
+    """
 
     counts: list[Share] = field(repr=False)
+    shown: list[Share] = field(repr=False)
     passed: Share = field(repr=False)
 
 
 async def checked(
-    session: Session, plan: Plan, masks: Sequence[Share], code: Callable[[str], Share]
+    session: Session,
+    plan: Plan,
+    masks: Sequence[Share],
+    code: Callable[[str], Share],
+    earlier: Earlier = NOTHING,
 ) -> Checked:
-    """Return whether one table may answer a plan of its own (`Plan.own`), and how large its cells are.
+    """Return whether one table may answer a plan of its own (`Plan.own`), how large its cells are, and which are shown.
 
     Shapes  masks (cells, words) over all its rows: of each release, then of the earlier answers; code(column)
             (bits, words).
@@ -51,14 +62,15 @@ async def checked(
         for place, release in enumerate(plan.releases)
         for number, operand in enumerate(release.operands)
     ]
-    sized, others, spread = await gather(
-        _together(*(_sized(session, cells, disclosure.least(plan)) for cells in releases)),
+    models = disclosure.models(plan)
+    sized, before, fitted, spread = await gather(
+        _together(*(_sized(session, cells, plan.minimum_cohort) for cells in releases)),
+        _together(*(_sized(session, cells, earlier.minimum) for cells in masks[len(releases) :])),
         _together(
             *(
                 _sized(session, _totals(plan.releases[place], releases[place], range(groups)), patients)
-                for place, groups, patients in disclosure.models(plan)
-            ),
-            *(_sized(session, planes, disclosure.least(plan)) for planes in _differences(plan, masks)),
+                for place, groups, patients in models
+            )
         ),
         _together(
             *(
@@ -67,22 +79,31 @@ async def checked(
             )
         ),
     )
-    classes, numbered = await gather(
+    classes, numbered, free, apart = await gather(
         _together(
-            *(
-                _classes(session, release, one.empty)
-                for release, one in zip(plan.releases, sized, strict=True)
-            )
+            *(_classes(session, release, one) for release, one in zip(plan.releases, sized, strict=True))
         ),
         _unless(
             session,
             [lane for lanes in spread for lane in lanes],
-            [sized[place].empty for (place, *_), lanes in zip(numbers, spread, strict=True) for _ in lanes],
+            [sized[place].seen for (place, *_), lanes in zip(numbers, spread, strict=True) for _ in lanes],
+        ),
+        _together(
+            *(
+                _freedom(session, plan.releases[place], groups, sized[place], people)
+                for (place, groups, _), people in zip(models, fitted, strict=True)
+            )
+        ),
+        _apart(session, plan, masks, [*sized, *before], earlier),
+    )
+    lanes = [one for found in (*classes, *free) for one in found] + numbered + apart
+    return Checked(
+        counts=[one.count for one in sized],
+        shown=[one.shown for one in sized],
+        passed=await _every(
+            session, concatenate([*lanes, public(session.party, session.n, XOR, np.array([ONES]))])
         ),
     )
-    lanes = [one.enough for one in (*sized, *others)]
-    lanes += [one for found in classes for one in found] + numbered
-    return Checked(counts=[one.count for one in sized], passed=await _every(session, concatenate(lanes)))
 
 
 async def decided(session: Session, tables: Sequence[Checked]) -> Share:
@@ -106,11 +127,16 @@ async def to_nearest(session: Session, counts: Sequence[Share], cells: int) -> S
 
 @dataclass(frozen=True)
 class _Sized:
-    """Of each plane, packed: its count in binary, [it is 0], [it is 0 or enough]; lanes beyond the planes count 0."""
+    """Of each plane, packed: its count in binary, [it is 0], [it is enough]; lanes beyond the planes count 0."""
 
     count: Share
     empty: Share
-    enough: Share
+    seen: Share
+
+    @property
+    def shown(self) -> Share:
+        """[it is 0 or enough]: the two exclude each other."""
+        return self.seen ^ self.empty
 
 
 async def _sized(session: Session, planes: Share, fewest: int) -> _Sized:
@@ -119,8 +145,7 @@ async def _sized(session: Session, planes: Share, fewest: int) -> _Sized:
         compare.less(session, count, fewest),
         compare.conjunction(session, [~count[k] for k in range(count.shape[0])]),
     )
-    # 0 is below the fewest too, so the two exclude each other once `low` is negated.
-    return _Sized(count=count, empty=empty, enough=~low ^ empty)
+    return _Sized(count=count, empty=empty, seen=~low)
 
 
 def _totals(release: Release, cells: Share, kept: Sequence[int]) -> Share:
@@ -135,8 +160,32 @@ def _totals(release: Release, cells: Share, kept: Sequence[int]) -> Share:
     )
 
 
-def _differences(plan: Plan, masks: Sequence[Share]) -> list[Share]:
-    """The planes (differences, words) of rows that one of two cohorts has and the other has not; none, or one share."""
+async def _apart(
+    session: Session, plan: Plan, masks: Sequence[Share], sized: Sequence[_Sized], earlier: Earlier
+) -> list[Share]:
+    """Packed words that are all ones if no two cohorts lie too near."""
+    if not disclosure.compared(plan, earlier):
+        return []
+    seen = [_whole_words(one.seen, planes.shape[0]) for one, planes in zip(sized, masks, strict=True)]
+    kept: Share = await product(session, concatenate(seen), concatenate(list(masks)))
+    ends = np.cumsum([planes.shape[0] for planes in masks])
+    split = [kept[end - planes.shape[0] : end] for end, planes in zip(ends, masks, strict=True)]
+    return [(await _sized(session, _differences(plan, split, earlier), disclosure.least(plan))).shown]
+
+
+def _union(planes: Sequence[Share]) -> Share:
+    """Of disjoint planes."""
+    return reduce(xor, planes)
+
+
+def _whole_words(lanes: Share, size: int) -> Share:
+    """(size, 1): each lane as a word that it fills."""
+    bits = unpack(lanes.components)[:, :size] != 0
+    return lanes.with_components(np.where(bits, ONES, np.uint64(0))[..., None])
+
+
+def _differences(plan: Plan, masks: Sequence[Share], earlier: Earlier) -> Share:
+    """The planes (differences, words) of rows that one of two cohorts has and the other has not; zeroed cells are empty."""
     place: dict[Cohort, Share] = {}
     for release, planes in zip(plan.releases, masks, strict=False):
         told: list[Share] = [
@@ -147,48 +196,71 @@ def _differences(plan: Plan, masks: Sequence[Share]) -> list[Share]:
         for cohort, row in zip(disclosure.table_of(release), rows, strict=True):
             place.setdefault(cohort, row)
     own = list(place.values())
-    earlier = masks[len(plan.releases) :]
+    before = [planes[k] for planes in masks[len(plan.releases) :] for k in range(planes.shape[0])]
+    before += [_union([before[k] for k in total]) for total in earlier.totals]
     apart = [own[i] ^ own[j] for i, j in disclosure.pairs(plan)]
-    apart += [cell ^ before[k] for before in earlier for cell in own for k in range(before.shape[0])]
-    return [stack(apart)] if apart else []
+    return stack(apart + [cell ^ other for other in before for cell in own])
 
 
-async def _classes(session: Session, release: Release, empty: Share) -> list[Share]:
-    """Packed words that are all ones if nobody's level follows from his group; `empty` are the lanes of the cells."""
+async def _freedom(
+    session: Session, release: Release, groups: int, cells: _Sized, people: _Sized
+) -> list[Share]:
+    """[a group has enough patients, or none of its cells is seen], packed."""
+    sizes = [by.size for by in release.by]
+    unseen = await _conjunction_of(session, _arranged(~cells.seen, sizes, range(groups, len(sizes))))
+    seen = _within(~unseen, int(np.prod(sizes[:groups])))
+    return await _unless(session, [people.seen], [seen])
+
+
+async def _classes(session: Session, release: Release, cells: _Sized) -> list[Share]:
+    """Packed words that are all ones if nobody's level follows from his group."""
     sizes = [by.size for by in release.by]
     found = []
     if disclosure.distribution(release):
-        lines = _arranged(empty, sizes, range(len(sizes) - 1))
-        found.append(_not_one(session, _within(~lines, sizes[-1])))
+        lines = [
+            _within(_arranged(~lanes, sizes, range(len(sizes) - 1)), sizes[-1])
+            for lanes in (cells.empty, cells.shown)
+        ]
+        # A zeroed interval counts twice: one that stands alone is not seen.
+        found.append(_not_one(session, concatenate(lines, axis=-1)))
     grids, axes = disclosure.grids(release), disclosure.categories(release)
     if axes:
-        found.append(_levels(session, release, empty, grids, axes))
+        found.append(_levels(session, release, cells, grids, axes))
     return [word for words in await gather(*found) for word in words]
 
 
 async def _levels(
-    session: Session, release: Release, empty: Share, grids: Sequence[int], axes: Sequence[int]
+    session: Session, release: Release, cells: _Sized, grids: Sequence[int], axes: Sequence[int]
 ) -> list[Share]:
-    """Whether each category has two levels in use, and every combination of levels in use has a patient."""
+    """Whether each category has two levels in use, or none seen, and every combination of those in use has a patient."""
     sizes = [by.size for by in release.by]
+    empty, unseen = cells.empty, ~cells.seen
     if grids:
-        empty = await _conjunction_of(session, _arranged(empty, sizes, grids))
+        empty, unseen = await gather(
+            *(_conjunction_of(session, _arranged(lanes, sizes, grids)) for lanes in (empty, unseen))
+        )
         sizes = [size for axis, size in enumerate(sizes) if axis not in grids]
         axes = [axis - sum(grid < axis for grid in grids) for axis in axes]
     whole = int(np.prod(sizes))
-    unused = await gather(
+    without = await gather(
         *(
             _conjunction_of(
-                session, _arranged(empty, sizes, [other for other in range(len(sizes)) if other != axis])
+                session, _arranged(lanes, sizes, [other for other in range(len(sizes)) if other != axis])
             )
+            for lanes in (empty, unseen)
             for axis in axes
         )
     )
-    used = [_within(~lanes, sizes[axis]) for lanes, axis in zip(unused, axes, strict=True)]
+    levels = [_within(~lanes, sizes[axis]) for lanes, axis in zip(without, (*axes, *axes), strict=True)]
+    used, seen = levels[: len(axes)], levels[len(axes) :]
     expected = [_repeated(lanes, sizes, axis) for lanes, axis in zip(used, axes, strict=True)]
     words: list[list[Share]] = await gather(
         _together(compare.conjunction(session, expected)),
-        *(_not_one(session, lanes.reshape(1, -1)) for lanes in used),
+        # A level without a seen cell counts twice: one that stands alone is not seen.
+        *(
+            _not_one(session, concatenate([one, one ^ other], axis=-1).reshape(1, -1))
+            for one, other in zip(used, seen, strict=True)
+        ),
     )
     (full,), *two = words
     filled = [] if len(axes) == 1 else [~(full ^ _within(~empty, whole))]
@@ -243,13 +315,11 @@ async def _not_dominated(
     return await binary.not_negative(session, terms, constant)
 
 
-async def _unless(session: Session, lanes: Sequence[Share], empty: Sequence[Share]) -> list[Share]:
-    """[a lane is set or its cell is empty]."""
+async def _unless(session: Session, lanes: Sequence[Share], seen: Sequence[Share]) -> list[Share]:
+    """[a lane is set or its cell is not seen]."""
     if not lanes:
         return []
-    broken: Share = await product(
-        session, concatenate([~one for one in lanes]), concatenate([~one for one in empty])
-    )
+    broken: Share = await product(session, concatenate([~one for one in lanes]), concatenate(list(seen)))
     return [~broken]
 
 

@@ -390,14 +390,19 @@ def _count(planes: int, words: int) -> Tally:
 def checks(plan: Plan, before: Earlier, words: int) -> Tally:
     """What one table of so many words pays for the rules of exact answers, as `analytics.withhold.checked`."""
     bits = {column.name: column.bits for column in plan.columns}
-    found = [_sized(r.cells, words, least(plan)) for r in plan.releases]
-    lanes = sum(_lanes(r.cells) for r in plan.releases)
+    found = [_sized(r.cells, words, plan.minimum_cohort) for r in plan.releases]
+    lanes, after = 1, []
     for place, groups, patients in models(plan):
-        people = math.prod(by.size for by in plan.releases[place].by[:groups])
+        sizes = [by.size for by in plan.releases[place].by]
+        people = math.prod(sizes[:groups])
         found.append(_sized(people, words, patients))
+        after.append(_conjunction(math.prod(sizes[groups:]), _lanes(people)).gate(_lanes(people)))
         lanes += _lanes(people)
+    if before.cells:
+        found.append(_sized(len(before.cells), words, before.minimum))
     if planes := compared(plan, before):
-        found.append(_sized(planes, words, least(plan)))
+        masks = sum(r.cells for r in plan.releases) + len(before.cells)
+        after.append(Tally().gate(masks * words).then(_sized(planes, words, least(plan))))
         lanes += _lanes(planes)
     numbered = 0
     for release, own in zip(plan.releases, plan.rules, strict=True):
@@ -407,7 +412,7 @@ def checks(plan: Plan, before: Earlier, words: int) -> Tally:
     classes = [_classes(release) for release in plan.releases]
     unless = Tally().gate(numbered) if numbered else Tally()
     tally = Tally().together(*found)
-    tally.then(Tally().together(*(one for one, _ in classes), unless))
+    tally.then(Tally().together(*(one for one, _ in classes), unless, *after))
     lanes += numbered + sum(words for _, words in classes)
     return tally.then(_conjunction(lanes, 1)).then(Tally(rounds=6, words=6))
 
@@ -441,17 +446,17 @@ def _classes(release: Release) -> tuple[Tally, int]:
     found, lanes = [], 0
     if distribution(release):
         lines = math.prod(sizes[:-1])
-        found.append(_not_one(lines, _lanes(sizes[-1])))
+        found.append(_not_one(lines, 2 * _lanes(sizes[-1])))
         lanes += _lanes(lines)
     if axes := categories(release):
         others = [size for axis, size in enumerate(sizes) if axis not in grids(release)]
         whole, levels = math.prod(others), [sizes[axis] for axis in axes]
         tally = Tally()
         if grids(release):
-            tally.then(_conjunction(math.prod(sizes) // whole, _lanes(whole)))
-        tally.then(Tally().together(*(_conjunction(whole // size, _lanes(size)) for size in levels)))
+            tally.then(Tally().together(*[_conjunction(math.prod(sizes) // whole, _lanes(whole))] * 2))
+        tally.then(Tally().together(*(_conjunction(whole // size, _lanes(size)) for size in levels * 2)))
         full = _conjunction(len(levels), _lanes(whole))
-        found.append(tally.then(Tally().together(full, *(_not_one(1, _lanes(size)) for size in levels))))
+        found.append(tally.then(Tally().together(full, *(_not_one(1, 2 * _lanes(size)) for size in levels))))
         lanes += len(levels) + (_lanes(whole) if len(levels) > 1 else 0)
     return Tally().together(*found), lanes
 
@@ -526,17 +531,19 @@ def _places(number: int) -> list[int]:
 def _withheld(plan: Plan, asked: Sequence[Plan]) -> Tally:
     sides = [_conjunction(len(asked), 1).then(_to_ring(1))]
     for place, r in enumerate(plan.releases):
-        if r.operands:
-            continue
+        cells = [own.releases[place].cells for own in asked]
         bits = [
-            _count_bits(own.releases[place].cells, -(-d.capacity // WORD_BITS))[1]
-            for own, d in zip(asked, plan.datasets, strict=True)
+            _count_bits(own, -(-d.capacity // WORD_BITS))[1]
+            for own, d in zip(cells, plan.datasets, strict=True)
         ]
         if r.parted:
-            cells = [own.releases[place].cells for own in asked]
-            sides += [_to_nearest([one], _lanes(own)) for one, own in zip(bits, cells, strict=True)]
+            side = Tally().together(*(_to_ring(_lanes(own)) for own in cells))
+            steps = [_to_nearest([one], _lanes(own)) for one, own in zip(bits, cells, strict=True)]
         else:
-            sides.append(_to_nearest(bits, _lanes(r.cells)))
+            side = _conjunction(len(asked), _lanes(r.cells)).then(_to_ring(_lanes(r.cells)))
+            steps = [_to_nearest(bits, _lanes(r.cells))]
+        whole = Tally().together(side, *(steps if not r.operands else []))
+        sides.append(whole.gate(r.cells * len(r.transform)))
     tally = Tally().together(*sides)
     return tally.gate(sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases))
 

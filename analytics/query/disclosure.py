@@ -3,16 +3,21 @@
 Exact totals give patients away if they are of few, if two of them differ by few, if everybody of a group has one value,
 if one or two patients make a sum, or if a model fits few patients closely. The rules are those of output checkers
 (Griffiths et al., Handbook on Statistical Disclosure Control for Outputs, 2019; the defaults of ACRO, 2023). Each is
-decided of each dataset's own rows (`analytics.withhold`), since other hospitals subtract theirs; one bit of the whole plan leaves, and if a
-rule is broken nothing of the plan is shown. A plan here is what one dataset sees of it (`Plan.own`).
+decided of each dataset's own rows (`analytics.withhold`), since other hospitals subtract theirs. The threshold zeroes a
+cell, and the others are shown; of all other rules one bit of the whole plan leaves, and if one is broken nothing of the
+plan is shown. A plan here is what one dataset sees of it (`Plan.own`).
 
-    threshold      each cell holds nobody, or as many as the smallest cohort: at least ten, so a curve has no smaller step
-    complement     cells, and totals over cells of a table, that lie in different tables or in earlier exact answers
-                   differ by no row, or by as many
-    class          once levels without anybody are left out, each category has two levels or more and no cell is empty;
-                   the numbers of a cell are not all the same; a grid has patients in two intervals
-    freedom        a model has ten more patients than parameters
-    dominance      the two largest amounts are 90 % of a sum at most; then the rest is a tenth of the largest at least
+    threshold      a cell holds nobody, or as many as the smallest cohort: else it is zeroed, and not seen below
+    complement     cells, and totals over the seen cells of a table, that lie in different tables or in earlier exact
+                   answers differ by no row, or by as many, and by ten at least: so no zeroed cell is what is left
+    class          once levels without anybody are left out, no cell is empty, and a category with a seen cell has two
+                   levels or more; the numbers of a seen cell are not all the same; a grid with a seen interval has
+                   patients in two
+    freedom        a model with a seen cell has ten more patients than parameters
+    dominance      the two largest amounts of a seen cell are 90 % of its sum at most; then the rest is a tenth of the
+                   largest at least
+
+No table tells a zeroed cell of its own: its cells are disjoint, and totals over them are not released.
 
 After Dinur & Nissim, PODS 2003, and Denning, Denning & Schwartz, ACM TODS 4 (1979), on trackers.
 """
@@ -36,7 +41,8 @@ if TYPE_CHECKING:
 WITHHELD = 2  # in the place of ok
 WORD = 64  # rows
 MOST_WORDS = 1 << 22  # that the comparisons of one dataset may take: 96 MiB at a party
-FEWEST = 10  # patients of a cell, whatever a policy says, where it has a smallest cohort at all
+FEWEST = 10  # patients by which cohorts differ, whatever a policy says, where it has a smallest cohort at all
+TOTAL = "total"  # (TOTAL, *cells): what a table tells of these together, without those that are zeroed
 FREEDOM = 10  # patients beyond the parameters of a model
 ROUNDED = 5  # counts are multiples of it
 ROUNDING = "exact counts are opened as multiples of 5, and figures of counts are computed from these"
@@ -48,7 +54,7 @@ def guarded(plan: Plan) -> bool:
 
 
 def least(plan: Plan) -> int:
-    """The fewest patients that a cell may show."""
+    """The fewest patients that a difference may show."""
     return max(FEWEST, plan.minimum_cohort)
 
 
@@ -64,7 +70,7 @@ def rules(
     return tuple(
         Rules(
             models=tuple(sorted(own)),
-            amounts=tuple(_amount(field, max(FEWEST, minimum)) for field in table.numbers),
+            amounts=tuple(_amount(field, minimum) for field in table.numbers),
         )
         for own, table in zip(models, tables, strict=True)
     )
@@ -104,12 +110,12 @@ def margins(release: Release) -> list[tuple[int, ...]]:
 
 
 def margin_of(release: Release, kept: Sequence[int]) -> list[Cohort]:
-    """The cohorts of the totals that keep some partitions and sum over the others, in the order of the cells."""
-    choices = [
-        [_chosen(by, k) for k in range(by.size)] if axis in kept else [_any(by)]
-        for axis, by in enumerate(release.by)
-    ]
-    return [("and", release.cohort, *chosen) for chosen in product(*choices)]
+    """The totals that keep some partitions and sum over the others, as their cells, in the order of the cells."""
+    places = product(*(range(by.size) for by in release.by))
+    groups: dict[tuple[int, ...], list[Cohort]] = {}
+    for place, cell in zip(places, cells_of(release), strict=True):
+        groups.setdefault(tuple(place[axis] for axis in kept), []).append(cell)
+    return [(TOTAL, *summed) for summed in groups.values()]
 
 
 def table_of(release: Release) -> list[Cohort]:
@@ -159,30 +165,50 @@ def distribution(release: Release) -> bool:
 
 
 def models(plan: Plan) -> list[tuple[int, int, int]]:
-    """(release, partitions, patients) of each model that needs more patients than each of its cells has anyhow."""
+    """(release, partitions, patients) of each model that needs more patients than each seen cell has anyhow."""
     return [
         (place, groups, parameters + FREEDOM)
         for place, own in enumerate(plan.rules)
         for groups, parameters in own.models
-        if parameters + FREEDOM > least(plan)
+        if parameters + FREEDOM > plan.minimum_cohort
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """Cells of earlier exact answers from one dataset, and the columns that they are of."""
+    """Cells of earlier exact answers from one dataset, and the columns that they are of.
+
+    totals   over cells, by their places
+    minimum  the smallest cohort of the dataset: smaller cells were zeroed then, perhaps larger ones too
+    """
 
     cells: tuple[Cohort, ...] = ()
+    totals: tuple[tuple[int, ...], ...] = ()
+    minimum: int = 1
     columns: tuple[PlanColumn, ...] = ()
 
     @classmethod
     def of(cls, given: Sequence[Cohort], plan: Plan, facts: DatasetFacts) -> Earlier:
         """Those that are no cells of the plan itself, in an order that all parties reach."""
         own = set(cells(plan))
-        kept = sorted({cell for cell in given if cell not in own}, key=canonical)
+        new = {cohort for cohort in given if cohort not in own}
+        totals = sorted((cohort for cohort in new if cohort[0] == TOTAL), key=canonical)
+        kept = sorted(new.difference(totals).union(*(total[1:] for total in totals)), key=canonical)
+        place = {cell: k for k, cell in enumerate(kept)}
         read = set().union(*(columns_of(cell) for cell in kept))
-        columns = tuple(PlanColumn(name=f.name, bits=f.bits) for f in facts.schema.fields if f.name in read)
-        return cls(cells=tuple(kept), columns=columns)
+        return cls(
+            cells=tuple(kept),
+            totals=tuple(tuple(place[cell] for cell in total[1:]) for total in totals),
+            minimum=int(facts.policy["minimum_cohort"]),
+            columns=tuple(
+                PlanColumn(name=f.name, bits=f.bits) for f in facts.schema.fields if f.name in read
+            ),
+        )
+
+    @property
+    def told(self) -> int:
+        """How many cohorts were told: cells, and totals over them."""
+        return len(self.cells) + len(self.totals)
 
     def bits(self, plan: Plan) -> dict[str, int]:
         """The bits of every column that a plan and its comparisons read."""
@@ -191,7 +217,7 @@ class Earlier:
 
 def compared(plan: Plan, earlier: Earlier) -> int:
     """How many differences are counted of one dataset."""
-    return len(pairs(plan)) + len(cells(plan)) * len(earlier.cells)
+    return len(pairs(plan)) + len(cells(plan)) * earlier.told
 
 
 NOTHING = Earlier()
@@ -230,12 +256,6 @@ def _chosen(by: By, cell: int) -> Cohort:
         low, high = list(pairwise(by.edges))[cell]
         return _between(by.column, low, high)
     return ("in", by.column, by.groups[cell])
-
-
-def _any(by: By) -> Cohort:
-    if by.edges:
-        return _between(by.column, by.edges[0], by.edges[-1])
-    return ("in", by.column, tuple(sorted(code for group in by.groups for code in group)))
 
 
 def _between(column: str, low: int, high: int) -> Cohort:
