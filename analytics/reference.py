@@ -7,7 +7,9 @@ Never imported by portal or parties.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import product
+from operator import or_
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -107,7 +109,7 @@ def _near(plan: Plan, table: Table, earlier: Earlier) -> bool:
 
 def _told(cohort: Cohort, table: Table, fewest: int) -> NDArray[np.bool_]:
     if cohort[0] == TOTAL:
-        return np.array([_told(cell, table, fewest) for cell in cohort[1:]]).any(axis=0)
+        return reduce(or_, (_told(cell, table, fewest) for cell in cohort[1:]))
     rows = holds(cohort, table)
     return rows if rows.sum() >= fewest else np.zeros_like(rows)
 
