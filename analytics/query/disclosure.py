@@ -242,13 +242,20 @@ def notes(plan: Plan, releases: Sequence[Release]) -> list[str]:
 
 
 def text_of(cohorts: Sequence[Cohort]) -> str:
-    """Cohorts as one canonical text, to be kept."""
-    return canonical([_listed(cohort) for cohort in cohorts]).decode()
+    """Cohorts as one canonical text, to be kept; totals by the places of their cells."""
+    place = {cohort: k for k, cohort in enumerate(cohorts)}
+    return canonical(
+        [
+            [TOTAL, *(place[cell] for cell in cohort[1:])] if cohort[0] == TOTAL else _listed(cohort)
+            for cohort in cohorts
+        ]
+    ).decode()
 
 
 def read(text: str) -> tuple[Cohort, ...]:
     """The cohorts of a kept text."""
-    return tuple(_tupled(cohort) for cohort in json.loads(text))
+    given = [_tupled(cohort) for cohort in json.loads(text)]
+    return tuple((TOTAL, *(given[k] for k in one[1:])) if one[0] == TOTAL else one for one in given)
 
 
 def _chosen(by: By, cell: int) -> Cohort:

@@ -443,3 +443,9 @@ def test_no_statistic_shows_the_smallest_or_the_largest_value():
     for plan in asking.questions("exact").values():
         for release in plan.releases:
             assert all(sum(exponents) <= 2 for exponents in release.monomials)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_kept_of_an_answer_is_read_as_it_was_told(program):
+    told = disclosure.cells(plan_of(program))
+    assert disclosure.read(disclosure.text_of(told)) == told
