@@ -1,4 +1,4 @@
-"""Runs a plan on shares: the only module of analytics that knows `mpcnode`.
+"""Runs a plan on shares: with `withhold` all that analytics knows of `mpcnode`.
 
 Every total is formed on secret rows and stays shared; the noise of all releases is drawn while the tables are read;
 what `execute` returns is ready to be revealed, and nothing else ever is. Public: the plan and the capacities.
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial as bind
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
 from analytics.privacy.mechanisms import thresholds
-from analytics.query import cost, disclosure
-from analytics.query.disclosure import NOTHING, Earlier, guarded
+from analytics.query import cost
+from analytics.query.disclosure import NOTHING, WITHHELD, Earlier, guarded
 from analytics.query.model import By, Cohort, Plan, Release
+from analytics.withhold import Checked, checked, decided, to_nearest
 from mpcnode.protocols import compare, popcount
 from mpcnode.protocols.convert import to_ring
 from mpcnode.protocols.gates import product
@@ -119,16 +121,20 @@ async def execute(
     """Return the noised totals of all releases, to be revealed: (released_words,) over Z_2^64.
 
     Shapes  tables in the order of plan.datasets, each with its `read_columns`.
+    In exact mode [1, totals] of each cell, [0, ...] where the threshold zeroes it; if another rule of `disclosure` is
+    broken, [2, 0, ...] of all.
     work    the rows that this driver takes, all by default; `join` adds the totals of the other drivers' rows.
-    earlier what each table answered exactly before: if a cell lies too near, every cell is withheld (ok is 2).
+    earlier what each table answered exactly before, which new cohorts must not lie too near.
     Cost    `analytics.query.cost.estimate`, exactly, with one driver.
     Leaks   nothing. Raises ProtocolAbort.
     """
     rows = _all_tables(session, plan, tables, work or _all_rows(plan, tables), earlier)
     (totals, own), noise = await gather(rows, _noise(session, plan))
     totals = join(totals)
+    if guarded(plan):
+        return await _withheld(session, plan, totals, own)
     if plan.mode == "exact":
-        return await _suppressed(session, plan, totals, own)
+        return concatenate([_flagged(session, total, 1).reshape(-1) for total in totals])
     flat = [
         _transformed(release, total).reshape(-1) for release, total in zip(plan.releases, totals, strict=True)
     ]
@@ -152,7 +158,7 @@ async def _all_tables(
     tables: Sequence[Table],
     work: cost.Work,
     earlier: Sequence[Earlier] = (),
-) -> tuple[Totals, list[_Shown]]:
+) -> tuple[Totals, list[Checked]]:
     """Totals over these rows of all tables; in guarded plans also what may be shown of each table."""
     totals: Totals | None = None
     masks: list[list[list[Share]]] = [[] for _ in tables]
@@ -179,8 +185,18 @@ async def _all_tables(
         return totals, []
     whole = [[concatenate(parts, axis=-1) for parts in zip(*blocks, strict=True)] for blocks in masks]
     return totals, await gather(
-        *(_shown(session, own, cells) for own, cells in zip(asked, whole, strict=True))
+        *(
+            checked(session, own, cells, bind(_code, session, table), before)
+            for own, cells, table, before in zip(
+                asked, whole, tables, earlier or [NOTHING] * len(tables), strict=True
+            )
+        )
     )
+
+
+def _code(session: Session, table: Table, column: str) -> Share:
+    """The planes of a column's codes, of all rows."""
+    return Share(session.party, session.n, XOR, table.planes[column][:, :-1])
 
 
 def _placed(release: Release, place: int, own: Share) -> Share:
@@ -397,107 +413,69 @@ async def _noise(session: Session, plan: Plan) -> Share:
     return await discrete_laplace(session, table)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """What may be shown of one table: lane k of a release is its cell k; lane 0 of `apart` is the whole plan."""
-
-    own: list[Share]
-    apart: Share | None
-
-
-async def _shown(session: Session, plan: Plan, masks: Sequence[Share]) -> _Shown:
-    """Which cells are large enough, and whether all lie far enough from each other and from earlier ones."""
-    releases = masks[: len(plan.releases)]
-    shown = await gather(
-        *(_may_be_shown(session, plan, cells) for cells in releases),
-        *(_all_shown(session, plan, planes) for planes in _differences(plan, masks)),
-    )
-    return _Shown(own=shown[: len(releases)], apart=shown[len(releases)] if shown[len(releases) :] else None)
-
-
-def _differences(plan: Plan, masks: Sequence[Share]) -> list[Share]:
-    """The planes (differences, words) of rows that one of two cells has and the other has not; none, or one share."""
-    place: dict[Cohort, Share] = {}
-    for release, planes in zip(plan.releases, masks, strict=False):
-        for k, cell in enumerate(disclosure.cells_of(release)):
-            place.setdefault(cell, planes[k])
-    own = list(place.values())
-    earlier = masks[len(plan.releases) :]
-    apart = [own[i] ^ own[j] for i, j in disclosure.pairs(plan)]
-    apart += [cell ^ before[k] for before in earlier for cell in own for k in range(before.shape[0])]
-    return [stack(apart)] if apart else []
-
-
-async def _all_shown(session: Session, plan: Plan, planes: Share) -> Share:
-    """Lane 0: [every plane has no bit, or as many as the smallest cohort]."""
-    small = ~await _may_be_shown(session, plan, planes)
-    count = await popcount.count_bits(session, small.reshape(1, -1))
-    return await compare.conjunction(session, [~count[k] for k in range(count.shape[0])])
-
-
-async def _may_be_shown(session: Session, plan: Plan, cells: Share) -> Share:
-    """[own count is 0 or at least the minimum], packed: lane k is cell k, and lanes beyond the cells are 1."""
-    count = await popcount.count_bits(session, cells)
-    low, zero = await gather(
-        compare.less(session, count, plan.minimum_cohort),
-        compare.conjunction(session, [~count[k] for k in range(count.shape[0])]),
-    )
-    # 0 is below the minimum too, so the two exclude each other once `low` is negated.
-    shown: Share = ~low ^ zero
-    return shown
-
-
-async def _suppressed(session: Session, plan: Plan, totals: list[Share], tables: Sequence[_Shown]) -> Share:
-    """[ok, *totals] of each cell, all zero where a provider's own count is small; [2, 0, ...] everywhere if too near."""
-    if plan.minimum_cohort <= 1:
-        return concatenate(
-            [
-                concatenate(
-                    [public(session.party, session.n, RING, np.ones((t.shape[0], 1), dtype=np.uint64)), t],
-                    axis=-1,
-                ).reshape(-1)
-                for t in totals
-            ]
-        )
-    compared = [shown.apart for shown in tables if shown.apart is not None]
-    parts = await gather(
+async def _withheld(
+    session: Session, plan: Plan, totals: Sequence[Share], tables: Sequence[Checked]
+) -> Share:
+    """[ok, *totals] of each cell, counts as multiples of five, zero where a table's own count is small; [2, 0, ...]
+    everywhere if a table may not answer.
+    """
+    passed, *shown = await gather(
+        decided(session, tables),
         *(
-            _zeroed(session, release, total, [shown.own[k] for shown in tables])
-            for k, (release, total) in enumerate(zip(plan.releases, totals, strict=True))
+            _zeroed(session, release, total, [(one.counts[place], one.shown[place]) for one in tables])
+            for place, (release, total) in enumerate(zip(plan.releases, totals, strict=True))
         ),
-        *([_apart(session, compared)] if compared else []),
     )
-    if not compared:
-        return concatenate([part.reshape(-1) for part in parts])
-    *parts, apart = parts
-    # ok becomes 2 where nothing is shown: 2 + apart (ok - 2).
-    flags = [_flags(part.shape, 2) for part in parts]
-    moved = [part.add_public(-flag) for part, flag in zip(parts, flags, strict=True)]
-    kept: Share = await product(session, apart, concatenate([part.reshape(-1) for part in moved]))
+    # ok is 2 where nothing is shown: 2 + passed (ok - 2).
+    flags = [_flags(part, WITHHELD) for part in shown]
+    moved = [part.add_public(-flag).reshape(-1) for part, flag in zip(shown, flags, strict=True)]
+    kept: Share = await product(session, passed, concatenate(moved))
     return kept.add_public(np.concatenate([flag.reshape(-1) for flag in flags]))
 
 
-def _flags(shape: tuple[int, ...], value: int) -> Words:
-    """`value` in the first place of each cell, 0 elsewhere."""
-    out = np.zeros(shape, dtype=np.uint64)
-    out[:, 0] = value
-    return out
-
-
-async def _apart(session: Session, tables: Sequence[Share]) -> Share:
-    """Over Z_2^64, (1,): 1 if no table has two cells that lie too near."""
-    return (await to_ring(session, await compare.conjunction(session, tables)))[:1]
-
-
-async def _zeroed(session: Session, release: Release, total: Share, shown: list[Share]) -> Share:
-    if release.parted:
-        # A cell holds rows of one dataset: its word alone decides.
-        lanes = await gather(*(to_ring(session, own) for own in shown))
-        size = len(release.cells_of(0))
-        placed = [_placed(release, place, own[:size]) for place, own in enumerate(lanes)]
-        ok = stack(placed).sum(axis=0).reshape(-1, 1)
-    else:
-        ok = (await to_ring(session, await compare.conjunction(session, shown)))[: total.shape[0]]
-        ok = ok.reshape(-1, 1)
+async def _zeroed(
+    session: Session, release: Release, total: Share, tables: Sequence[tuple[Share, Share]]
+) -> Share:
+    """(cells, 1 + released): [ok, *totals], from each table's counts and the lanes that it shows."""
+    ok, *steps = await gather(
+        _shown(session, release, [shown for _, shown in tables]),
+        *([] if release.operands else [_to_nearest(session, release, [count for count, _ in tables])]),
+    )
+    for step in steps:
+        total = total + step.reshape(*total.shape)
     kept: Share = await product(session, ok, total)
     return concatenate([ok, kept], axis=-1)
+
+
+async def _shown(session: Session, release: Release, tables: Sequence[Share]) -> Share:
+    """(cells, 1) over Z_2^64: [every table shows the cell]; one that holds rows of one dataset is shown by that one."""
+    if not release.parted:
+        lanes = await to_ring(session, await compare.conjunction(session, tables))
+        return lanes[: release.cells].reshape(-1, 1)
+    each = await gather(*(to_ring(session, own) for own in tables))
+    size = len(release.cells_of(0))
+    placed = [_placed(release, place, own[:size]) for place, own in enumerate(each)]
+    return stack(placed).sum(axis=0).reshape(-1, 1)
+
+
+async def _to_nearest(session: Session, release: Release, counts: Sequence[Share]) -> Share:
+    """(cells,): what rounds each count; a cell that holds rows of one dataset is rounded by that one's."""
+    if not release.parted:
+        return await to_nearest(session, counts, release.cells)
+    size = len(release.cells_of(0))
+    own = await gather(*(to_nearest(session, [count], size) for count in counts))
+    placed = [_placed(release, place, steps) for place, steps in enumerate(own)]
+    return stack(placed).sum(axis=0)
+
+
+def _flagged(session: Session, total: Share, value: int) -> Share:
+    """(cells, 1 + released): `value` before the totals of each cell."""
+    flags = np.full((total.shape[0], 1), value, dtype=np.uint64)
+    return concatenate([public(session.party, session.n, RING, flags), total], axis=-1)
+
+
+def _flags(part: Share, value: int) -> Words:
+    """`value` in the place of each cell's ok, 0 elsewhere."""
+    out = np.zeros(part.shape, dtype=np.uint64)
+    out[:, 0] = value
+    return out

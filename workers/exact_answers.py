@@ -25,6 +25,14 @@ class ExactAnswers(Mismatches):
         with self._transaction() as db:
             db.execute("UPDATE cells SET withheld = 1 WHERE nonce = ? AND attempt = ?", (nonce, attempt))
 
+    def withheld(self) -> dict[str, int]:
+        """How many exact plans showed nothing, by chain."""
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT chain, count(DISTINCT nonce || ' ' || attempt) FROM cells WHERE withheld GROUP BY chain ORDER BY chain"
+            ).fetchall()
+        return {row[0]: row[1] for row in rows}
+
     def exact_on_another_version(self, dataset: str, chain: str) -> bool:
         """Whether another version of a chain answered a guarded exact plan, or may yet."""
         with self._connection() as db:

@@ -75,6 +75,7 @@ class Figures(Collector):
             ledger = Ledger(self.config.database)
             length, _ = ledger.head()
             heads, unposted = len(ledger.peers()), len(ledger.unposted())
+            hidden = ledger.withheld()
         except (WorkerError, OSError) as wrong:
             log.warning("no metrics of the ledger: %s", type(wrong).__name__)
         else:
@@ -82,6 +83,14 @@ class Figures(Collector):
             yield _gauge(
                 "fourfold_party_ledger_heads", f"Peers whose ledger head is known, of {PARTIES - 1}", heads
             )
+            withheld = GaugeMetricFamily(
+                "fourfold_party_withheld_answers",
+                "Exact plans on a chain that showed nothing and wait for review",
+                labels=["chain"],
+            )
+            for chain, number in hidden.items():
+                withheld.add_metric([chain], number)
+            yield withheld
             yield _gauge("fourfold_party_unposted_reports", "Last reports the portal has not taken", unposted)
         yield _gauge("fourfold_party_store_bytes", "Bytes of the store on disk", stored(self.config.store))
 

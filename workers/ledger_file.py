@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS missed (  -- attempts that a party was not there for
 CREATE TABLE IF NOT EXISTS cells (  -- of accepted exact plans: what later ones may not lie too near
     nonce TEXT NOT NULL, attempt INTEGER NOT NULL, chain TEXT NOT NULL, dataset TEXT NOT NULL,
     cohorts TEXT NOT NULL,
-    withheld INTEGER NOT NULL DEFAULT 0,                     -- nothing was shown: they lay too near
+    withheld INTEGER NOT NULL DEFAULT 0,                     -- nothing was shown: a rule was broken
     PRIMARY KEY (nonce, attempt, dataset)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS mismatches (

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 STAGES = ("handshake", "read", "rounds", "release")
 ANSWERED = "answered"
-WITHHELD = "withheld"  # an exact plan that showed nothing: cohorts lay too near
+WITHHELD = "withheld"  # an exact plan that showed nothing: a rule of disclosure was broken
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS totals (
     name TEXT NOT NULL, label TEXT NOT NULL, total REAL NOT NULL, PRIMARY KEY (name, label)

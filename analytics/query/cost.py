@@ -7,11 +7,24 @@ and compares.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analytics.query.disclosure import NOTHING, Earlier, compared, guarded
+from analytics.query.disclosure import (
+    NOTHING,
+    ROUNDED,
+    Earlier,
+    categories,
+    compared,
+    distribution,
+    dominated,
+    grids,
+    guarded,
+    least,
+    models,
+)
 from analytics.query.model import By, Cohort, Plan, Release
 
 WORD_BITS = 64
@@ -223,14 +236,14 @@ def estimate(plan: Plan, held: Sequence[Held] = (), earlier: Sequence[Earlier] =
     if guarded(plan):
         tables.together(
             *(
-                _shown(own, one, -(-d.capacity // WORD_BITS))
+                checks(own, one, -(-d.capacity // WORD_BITS))
                 for own, d, one in zip(asked, plan.datasets, before, strict=True)
             )
         )
     whole = Tally().together(tables, _noise(plan))
     words = sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases)
     if guarded(plan):
-        whole.then(_suppression(plan, [compared(own, one) for own, one in zip(asked, before, strict=True)]))
+        whole.then(_withheld(plan, asked))
     sent = 12 * whole.words + 48 * whole.rounds
     opening = 3 * (READY_BYTES + 4 * READY_BYTES + 8 * words)
     return Cost(rounds=whole.rounds + 2, bytes_per_party=sent + opening)
@@ -374,47 +387,171 @@ def _count(planes: int, words: int) -> Tally:
     return tally.then(_to_ring(planes * sum(widths.values())))
 
 
-def _shown(plan: Plan, before: Earlier, words: int) -> Tally:
-    sides = [_own_count(plan, r.cells, words) for r in plan.releases]
+def checks(plan: Plan, before: Earlier, words: int) -> Tally:
+    """What one table of so many words pays for the rules of exact answers, as `analytics.withhold.checked`."""
+    bits = {column.name: column.bits for column in plan.columns}
+    found = [_sized(r.cells, words, plan.minimum_cohort) for r in plan.releases]
+    lanes, after = 1, []
+    for place, groups, patients in models(plan):
+        sizes = [by.size for by in plan.releases[place].by]
+        people = math.prod(sizes[:groups])
+        found.append(_sized(people, words, patients))
+        after.append(_conjunction(math.prod(sizes[groups:]), _lanes(people)).gate(_lanes(people)))
+        lanes += _lanes(people)
+    if before.cells:
+        found.append(_sized(len(before.cells), words, before.minimum))
     if planes := compared(plan, before):
-        more, bits = _count_bits(1, -(-planes // WORD_BITS))
-        sides.append(_own_count(plan, planes, words).then(more).then(_conjunction(bits, 1)))
-    return Tally().together(*sides)
+        masks = sum(r.cells for r in plan.releases) + len(before.cells)
+        after.append(Tally().gate(masks * words).then(_sized(planes, words, least(plan))))
+        lanes += _lanes(planes)
+    numbered = 0
+    for release, own in zip(plan.releases, plan.rules, strict=True):
+        for operand, amount in zip(release.operands, own.amounts, strict=True):
+            found.append(_spread(release.cells, bits[operand.column], words, amount))
+            numbered += _lanes(release.cells) * (1 if amount is None else 2)
+    classes = [_classes(release) for release in plan.releases]
+    unless = Tally().gate(numbered) if numbered else Tally()
+    tally = Tally().together(*found)
+    tally.then(Tally().together(*(one for one, _ in classes), unless, *after))
+    lanes += numbered + sum(words for _, words in classes)
+    return tally.then(_conjunction(lanes, 1)).then(Tally(rounds=6, words=6))
+
+
+def _lanes(cells: int) -> int:
+    return -(-cells // WORD_BITS)
+
+
+def _sum_bits(planes: int, widths: dict[int, int]) -> tuple[Tally, int]:
+    tally, widths = _fold(planes, widths)
+    lanes = _lanes(planes)
+    more, final = _fold(lanes, {k: w * WORD_BITS for k, w in widths.items()})
+    bits = max(final) + 2
+    return tally.then(more).then(Tally(rounds=bits, words=bits * lanes)), bits
 
 
 def _count_bits(planes: int, words: int) -> tuple[Tally, int]:
-    tally, widths = _fold(planes, {0: words})
-    lanes = -(-planes // WORD_BITS)
-    more, final = _fold(lanes, {k: w * WORD_BITS for k, w in widths.items()})
-    tally.then(more)
-    bits = max(final) + 2
-    for _ in range(bits):
-        tally.gate(lanes)
-    return tally, bits
+    return _sum_bits(planes, {0: words})
 
 
-def _own_count(plan: Plan, planes: int, words: int) -> Tally:
+def _sized(planes: int, words: int, fewest: int) -> Tally:
     tally, bits = _count_bits(planes, words)
-    lanes = -(-planes // WORD_BITS)
-    at_least = _greater(bits, lanes) if plan.minimum_cohort < 1 << bits else Tally()
+    lanes = _lanes(planes)
+    at_least = _greater(bits, lanes) if fewest < 1 << bits else Tally()
     return tally.together(at_least, _conjunction(bits, lanes))
 
 
-def _suppression(plan: Plan, comparisons: Sequence[int]) -> Tally:
-    sides = []
+def _classes(release: Release) -> tuple[Tally, int]:
+    """And how many words say whether the rule holds."""
+    sizes = [by.size for by in release.by]
+    found, lanes = [], 0
+    if distribution(release):
+        lines = math.prod(sizes[:-1])
+        found.append(_not_one(lines, 2 * _lanes(sizes[-1])))
+        lanes += _lanes(lines)
+    if axes := categories(release):
+        others = [size for axis, size in enumerate(sizes) if axis not in grids(release)]
+        whole, levels = math.prod(others), [sizes[axis] for axis in axes]
+        tally = Tally()
+        if grids(release):
+            tally.then(Tally().together(*[_conjunction(math.prod(sizes) // whole, _lanes(whole))] * 2))
+        tally.then(Tally().together(*(_conjunction(whole // size, _lanes(size)) for size in levels * 2)))
+        full = _conjunction(len(levels), _lanes(whole))
+        found.append(tally.then(Tally().together(full, *(_not_one(1, 2 * _lanes(size)) for size in levels))))
+        lanes += len(levels) + (_lanes(whole) if len(levels) > 1 else 0)
+    return Tally().together(*found), lanes
+
+
+def _not_one(planes: int, words: int) -> Tally:
+    tally, bits = _count_bits(planes, words)
+    return tally.then(_conjunction(bits, _lanes(planes)))
+
+
+def _spread(cells: int, bits: int, words: int, amount: tuple[int, int] | None) -> Tally:
+    differ = _some(2 * cells * bits, words).gate(bits * _lanes(cells)).then(_conjunction(bits, _lanes(cells)))
+    sides = [differ] if amount is None else [differ, _not_dominated(cells, bits, words, amount)]
+    return Tally().gate(cells * bits * words).then(Tally().together(*sides))
+
+
+def _halvings(planes: int, words: int) -> list[int]:
+    """The words of each joining of a plane's parts, down to one lane."""
+    out = []
+    while words > 1:
+        words = -(-words // 2)
+        out.append(planes * words)
+    return [*out, *[planes] * 6]
+
+
+def _some(planes: int, words: int) -> Tally:
+    steps = _halvings(planes, words)
+    return Tally(rounds=len(steps), words=sum(steps))
+
+
+def two_largest(cells: int, bits: int, words: int) -> Tally:
+    """As `mpcnode.protocols.largest.two_largest`."""
+    steps = _halvings(cells, words)
+    # [two are set] is joined a round later than [one is], and nothing is to be joined after the first.
+    joined = Tally(rounds=len(steps) + 1, words=sum(steps) + sum(steps[1:]))
+    tally = Tally()
+    for _ in range(bits):
+        tally.gate(cells * words).then(joined).gate(cells).gate(2 * cells * words)
+    return tally.gate(cells * bits * words).gate(bits * _lanes(cells))
+
+
+def _not_dominated(cells: int, bits: int, words: int, amount: tuple[int, int]) -> Tally:
+    (of_sum, of_patients, of_largest), constant = dominated(amount)
+    total, total_bits = _sum_bits(cells, dict.fromkeys(range(bits), words))
+    patients, patient_bits = _count_bits(cells, words)
+    terms = [(of_sum, total_bits), (of_largest, bits), (of_largest, bits)]
+    if of_patients:
+        terms.append((of_patients, patient_bits))
+    tally = Tally().together(two_largest(cells, bits, words), total, patients)
+    return tally.then(_not_negative(_lanes(cells), terms, constant))
+
+
+def _not_negative(lanes: int, terms: Sequence[tuple[int, int]], constant: int) -> Tally:
+    most = constant + sum(c * ((1 << bits) - 1) for c, bits in terms if c > 0)
+    fewest = constant + sum(c * ((1 << bits) - 1) for c, bits in terms if c < 0)
+    size = max(most.bit_length(), (-fewest - 1).bit_length() if fewest < 0 else 0) + 1
+    widths: dict[int, int] = {}
+    for coefficient, bits in terms:
+        for place in _places(abs(coefficient)):
+            for k in range(bits):
+                widths[k + place] = widths.get(k + place, 0) + 1
+            constant -= ((1 << bits) - 1) << place if coefficient < 0 else 0
+    for k in _places(constant % (1 << size)):
+        widths[k] = widths.get(k, 0) + 1
+    tally, _ = _fold(lanes, {k: widths[k] for k in sorted(widths) if k < size})
+    return tally.then(Tally(rounds=size, words=size * lanes))
+
+
+def _places(number: int) -> list[int]:
+    return [k for k in range(number.bit_length()) if number >> k & 1]
+
+
+def _withheld(plan: Plan, asked: Sequence[Plan]) -> Tally:
+    sides = [_conjunction(len(asked), 1).then(_to_ring(1))]
     for place, r in enumerate(plan.releases):
+        cells = [own.releases[place].cells for own in asked]
+        bits = [
+            _count_bits(own, -(-d.capacity // WORD_BITS))[1]
+            for own, d in zip(cells, plan.datasets, strict=True)
+        ]
         if r.parted:
-            own = [plan.own(table).releases[place].cells for table in range(len(plan.datasets))]
-            side = Tally().together(*(_to_ring(-(-cells // WORD_BITS)) for cells in own))
+            side = Tally().together(*(_to_ring(_lanes(own)) for own in cells))
+            steps = [_to_nearest([one], _lanes(own)) for one, own in zip(bits, cells, strict=True)]
         else:
-            lanes = -(-r.cells // WORD_BITS)
-            side = _conjunction(len(plan.datasets), lanes).then(_to_ring(lanes))
-        sides.append(side.gate(r.cells * len(r.transform)))
-    tables = sum(1 for planes in comparisons if planes)
-    if not tables:
-        return Tally().together(*sides)
-    tally = Tally().together(*sides, _conjunction(tables, 1).then(_to_ring(1)))
+            side = _conjunction(len(asked), _lanes(r.cells)).then(_to_ring(_lanes(r.cells)))
+            steps = [_to_nearest(bits, _lanes(r.cells))]
+        whole = Tally().together(side, *(steps if not r.operands else []))
+        sides.append(whole.gate(r.cells * len(r.transform)))
+    tally = Tally().together(*sides)
     return tally.gate(sum(r.cells * r.values_per_cell(plan.mode) for r in plan.releases))
+
+
+def _to_nearest(bits: Sequence[int], lanes: int) -> Tally:
+    square = ROUNDED * ROUNDED * lanes
+    tally = Tally().together(*(_conjunction(one, square) for one in bits))
+    return tally.then(_conjunction(len(bits), square)).then(_to_ring((ROUNDED - 1) * lanes))
 
 
 def _noise(plan: Plan) -> Tally:

@@ -16,6 +16,7 @@ from analytics.privacy.accountant import delta_text, epsilon_text, short_text
 from analytics.privacy.composition import summary
 from analytics.query.columns import Field
 from analytics.query.cost import NETWORKS, estimate, seconds
+from analytics.query.disclosure import notes
 from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse
 from analytics.query.model import DATASET, Operand, Plan, Release
@@ -147,7 +148,7 @@ def _statement(
         "expected_error": _error(asking),
         "precision": precision(asking)
         | {"cheapest": cheapest(asking, "\n".join((*plan.align, text)), catalogue.datasets)},
-        "warnings": catalogue.warnings(asked.unstratified, releases),
+        "warnings": [*catalogue.warnings(asked.unstratified, releases), *notes(plan, releases)],
     }
 
 

@@ -133,6 +133,24 @@ class Release:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What is checked of a release of an exact plan beside the sizes of its cells (`analytics.query.disclosure`).
+
+    models   (partitions, parameters) of the models that statements fit: in each cell of so many first partitions,
+             those by dataset not counted, there must be as many patients as parameters and ten more
+    amounts  of each operand (p, q) if two patients may hold most of a sum of it: a patient's part of the sum is
+             code + p / q in steps of the column; None if its bounds rule that out, or it has negative values
+    """
+
+    models: tuple[tuple[int, int], ...] = ()
+    amounts: tuple[tuple[int, int] | None, ...] = ()
+
+    def public(self) -> dict[str, Any]:
+        """The rules as canonical JSON data."""
+        return {"models": _listed(self.models), "amounts": _listed(self.amounts)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanColumn:
     """A column that the plan reads, of every dataset: under this name, or as its `PlanSource` says."""
 
@@ -192,6 +210,7 @@ class Plan:
     releases: tuple[Release, ...]
     align: tuple[str, ...] = ()
     atto_delta: int = 0
+    rules: tuple[Rules, ...] = ()  # of each release, of exact plans whose datasets have a smallest cohort
 
     @property
     def loss(self) -> Loss:
@@ -239,6 +258,7 @@ class Plan:
                 }
                 for r in self.releases
             ],
+            **({"rules": [rules.public() for rules in self.rules]} if self.rules else {}),
         }
 
     @property

@@ -26,6 +26,7 @@ from analytics.privacy.accountant import (
 from analytics.query.cohort import among, both, compile_predicate, conjunction, present
 from analytics.query.columns import Field
 from analytics.query.describe import describe
+from analytics.query.disclosure import rules
 from analytics.query.errors import ProgramRejected
 from analytics.query.language import parse
 from analytics.query.levels import level_code, matching
@@ -86,10 +87,11 @@ def compile(
         )
     columns = _columns(releases, catalogue)
     names = [column.name for column in columns]
+    minimum = max(int(dataset.policy["minimum_cohort"]) for dataset in ordered)
     return Plan(
         mode=mode,
         micro_epsilon=total,
-        minimum_cohort=max(int(dataset.policy["minimum_cohort"]) for dataset in ordered),
+        minimum_cohort=minimum,
         statements=tuple(_canonical(one.statement) for one in found),
         uses=uses,
         datasets=tuple(
@@ -106,6 +108,7 @@ def compile(
         releases=releases,
         align=tuple(_parsable(align.text()) for align in catalogue.align),
         atto_delta=atto_delta,
+        rules=rules(found, uses, tables, minimum) if mode == "exact" and minimum > 1 else (),
     )
 
 
@@ -241,7 +244,12 @@ def _resolved(statement: Statement, catalogue: Catalogue, mode: str) -> Resolved
         by=tuple(Name(field.name) for field in groups),
         unstratified=statement.unstratified and len(catalogue.dataset.levels) > 1,
     )
-    return Resolved(statement=canonical, tables=tuple(tables))
+    fitted = statistic.parameters(columns)
+    return Resolved(
+        statement=canonical,
+        tables=tuple(tables),
+        model=(sum(field is not catalogue.dataset for field in groups), fitted) if fitted else None,
+    )
 
 
 def _groups(field: Field, catalogue: Catalogue) -> By:

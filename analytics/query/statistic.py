@@ -144,6 +144,7 @@ class Statistic:
     power    how often the statistic's own test finds an effect at 5 %, and of what the effect is; None: a normal test of
              the figure. `ratio`: the figure is a ratio, so that half-widths and the effect are those of its logarithm
     lines    of a statistic that gives many figures: what is expected of each
+    parameters how many numbers a model over these columns has; 0 where nothing is fitted
     of_cohort whether the figure describes the cohort itself: then its interval is of noise alone, and sampling only
              says whether the noise matters
     choose   stands for another statistic by the kind of its columns; then nothing but how it is asked counts
@@ -170,6 +171,7 @@ class Statistic:
     power: Power | None = None
     ratio: bool = False
     lines: Lines | None = None
+    parameters: Callable[[Sequence[Field]], int] = lambda columns: 0
     of_cohort: bool = False
     choose: Callable[[Sequence[Field]], Statistic] | None = field(default=None, repr=False)
 
@@ -191,6 +193,11 @@ class Statistic:
             "own": ", and a level of the first may follow",
         }
         return f"{self.name} takes {said}{level[self.level]}"
+
+
+def coefficients(columns: Sequence[Field]) -> int:
+    """Of a model of the first column: an intercept, one for each number, for each category one less than its levels."""
+    return 1 + sum(field.codes - 1 if field.kind == "category" else 1 for field in columns[1:])
 
 
 def every(category: Field) -> By:

@@ -45,10 +45,15 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A statement in the codebook's words, and its tables with the weight of each."""
+    """A statement in the codebook's words, and its tables with the weight of each.
+
+    model  how many of the first partitions make groups, those by dataset not counted, and the parameters that are
+           fitted in each group; None: nothing is fitted
+    """
 
     statement: Statement
     tables: tuple[tuple[Table, int], ...]
+    model: tuple[int, int] | None = None
 
 
 def sized(asked: Table, micro_epsilon: int, capacity: int, mode: str) -> Release:

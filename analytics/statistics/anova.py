@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, coefficients, every
 from analytics.statistics import moments, noise
 from analytics.statistics.axis import Axis
 from analytics.statistics.cells import Cell
@@ -159,6 +159,7 @@ STATISTICS = (
         aliases=("aov", "oneway", "f_test"),
         columns=(2, 2),
         tables=_moments,
+        parameters=coefficients,
         family=anova,
         blank=lambda question: dict(BLANK),
         power=_power,

@@ -24,13 +24,15 @@ Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Integers of one cell. `ok` is False where exact mode zeroed it, `near` where all were; `capacity` is of all datasets."""
+    """Integers of one cell. `ok` is False where exact mode shows nothing, `withheld` where a rule of
+    disclosure was broken; `capacity` is of all datasets.
+    """
 
     release: Release
     integers: tuple[int, ...]
     capacity: int
     ok: bool = True
-    near: bool = False
+    withheld: bool = False
 
     @property
     def t(self) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from analytics.privacy.sensitivity import moment_simplex
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, coefficients
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell, inverse
@@ -187,6 +187,7 @@ PEARSON = Statistic(
     words="Pearson correlation",
     columns=(2, 2),
     tables=_joint,
+    parameters=coefficients,
     family=pearson,
     expected=expected_correlation,
     sampling=sampling_of_correlation,

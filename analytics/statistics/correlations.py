@@ -57,6 +57,7 @@ STATISTICS = (
         aliases=("correlation_matrix", "corr_matrix"),
         columns=(2, MOST),
         tables=_pairs,
+        parameters=lambda columns: 2,  # each is of two
         groups=correlations,
         expected=expected_correlation,
         sampling=sampling_of_correlation,

@@ -15,7 +15,15 @@ import numpy as np
 
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, need_numbers
+from analytics.query.statistic import (
+    Asked,
+    Assumptions,
+    Expected,
+    Statistic,
+    Wanted,
+    coefficients,
+    need_numbers,
+)
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
 from analytics.statistics.correlation import simulated
@@ -139,6 +147,7 @@ STATISTICS = (
         aliases=("cov",),
         columns=(2, 2),
         tables=_joint,
+        parameters=coefficients,
         family=covariance,
         expected=_expected,
         noise=_noise,

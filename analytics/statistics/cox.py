@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.query.statistic import Asked, Statistic, Wanted
+from analytics.query.statistic import Asked, Statistic, Wanted, coefficients
 from analytics.statistics.cells import Cell
 from analytics.statistics.counts import Z
 from analytics.statistics.figure import EMPTY, NOISE, Figure, said
@@ -245,6 +245,7 @@ COX = Statistic(
     aliases=("hazard_ratio", "hr", "coxph"),
     columns=(2, 8),
     tables=_tables,
+    parameters=coefficients,
     family=cox,
     blank=_extra,
     noise=partial(noise_of_ratio, whole=WHOLE),

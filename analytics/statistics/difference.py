@@ -19,7 +19,7 @@ import numpy as np
 
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import moments, noise
 from analytics.statistics.axis import Axis
@@ -410,6 +410,7 @@ STATISTICS = (
         columns=(2, 6),
         strata=2,
         tables=_arms,
+        parameters=coefficients,
         groups=differences,
         unit=lambda unit: unit or None,
         expected=_expected,

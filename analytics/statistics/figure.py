@@ -16,6 +16,11 @@ from analytics.statistics.noise import LEVEL
 Number: TypeAlias = float | int | Fraction | None
 
 NOISE = "unavailable: the noise outweighs the cohort"
+# The same words whichever rule was broken: they are all that an analyst learns.
+FOR_REVIEW = (
+    "withheld for review: the exact answer to this program did not pass every disclosure check, and nothing of it is"
+    " shown; an operator looks at what was asked (docs/privacy.md has the checks)"
+)
 IMPOSSIBLE = "unavailable: no cohort has these totals"
 EMPTY = "no patient in the cohort"
 OUT_OF_NOISE = 4  # standard deviations of the noise in n that a cohort must have (docs/validity.md)
@@ -82,14 +87,6 @@ def too_few(mode: str, minimum: int) -> str:
     """Why a figure is suppressed: the rule, the threshold, who set it, what to change."""
     who = "fewer than" if mode == "exact" else "noised cohort below"
     return f"{who} the minimum cohort of {minimum}; set by the provider's policy; ask for a wider cohort"
-
-
-def too_near(minimum: int) -> str:
-    """Why an exact plan shows nothing: two of its cohorts, or one and an earlier answer's, differ by too few."""
-    return (
-        f"two cohorts, of this plan or of an earlier exact answer, differ by fewer than {minimum} patients, whom their"
-        " difference would show; nothing of the plan is given: a person has to look at it"
-    )
 
 
 def said(number: Number) -> float | int | None:

@@ -15,7 +15,7 @@ from analytics.query.model import Plan
 from analytics.query.resolve import DatasetFacts
 from analytics.statistics import multiplicity
 from analytics.statistics.cells import Cell
-from analytics.statistics.figure import IMPOSSIBLE, NOISE, Figure, too_few, too_near
+from analytics.statistics.figure import FOR_REVIEW, IMPOSSIBLE, NOISE, Figure, too_few
 from analytics.statistics.question import Question, questions
 
 
@@ -78,8 +78,8 @@ def single(question: Question, integers: Sequence[Sequence[int]]) -> list[dict[s
 def withheld(question: Question, cells: Sequence[Cell]) -> Figure | None:
     """The figure that says why there is none, or None if one may be computed."""
     exact = question.mode == "exact"
-    if any(cell.near for cell in cells):
-        return Figure(suppressed=True, reason=too_near(question.minimum_cohort))
+    if any(cell.withheld for cell in cells):
+        return Figure(suppressed=True, reason=FOR_REVIEW)
     if not all(cell.ok for cell in cells):
         # A table shows the cells that are large enough; its own module says which.
         partial = question.statistic.partial

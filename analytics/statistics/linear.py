@@ -19,7 +19,7 @@ import numpy as np
 
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
@@ -437,6 +437,7 @@ STATISTICS = (
         columns=(2, MOST),
         strata=MOST,
         tables=_tables,
+        parameters=coefficients,
         groups=linear,
         unit=lambda unit: unit or None,
         noise=_noise,

@@ -18,7 +18,7 @@ import numpy as np
 
 from analytics.query.columns import Field
 from analytics.query.model import Release
-from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.cells import Cell
@@ -239,6 +239,7 @@ STATISTICS = (
         columns=(2, MOST),
         strata=MOST,
         tables=_counts,
+        parameters=coefficients,
         groups=logistic,
         noise=_noise,
         sampling=_sampling,

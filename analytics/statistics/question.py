@@ -12,6 +12,7 @@ from itertools import pairwise, product
 
 from analytics.query.columns import Field
 from analytics.query.describe import labels
+from analytics.query.disclosure import ROUNDED, WITHHELD, guarded, notes
 from analytics.query.language import parse
 from analytics.query.model import DATASET, By, Plan, Release
 from analytics.query.resolve import Catalogue, DatasetFacts, catalogue_of
@@ -26,6 +27,7 @@ class Question:
     """One statement of a plan with its releases. `groups` are its By, then come its strata, then the statistic's own.
 
     Strata are levels of columns and, first of them, the pooled datasets: of each By here `labels` gives the names.
+    `rounded` says that counts are multiples of five.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Question:
     strata: tuple[By, ...]
     fields: Mapping[str, Field]
     warnings: tuple[str, ...] = ()
+    rounded: bool = False
 
     @property
     def release(self) -> Release:
@@ -113,9 +116,9 @@ class Question:
         return Cell(
             release=release,
             integers=tuple(integers[1:] if exact else integers),
-            capacity=self.capacity,
+            capacity=self.capacity + (self.rounded and ROUNDED // 2),
             ok=not exact or integers[0] == 1,
-            near=exact and integers[0] == 2,
+            withheld=exact and integers[0] == WITHHELD,
         )
 
 
@@ -158,5 +161,6 @@ def _question(
         groups=releases[0].by[:groups],
         strata=releases[0].by[groups : groups + strata],
         fields=fields,
-        warnings=tuple(catalogue.warnings(statement.unstratified, releases)),
+        warnings=(*catalogue.warnings(statement.unstratified, releases), *notes(plan, releases)),
+        rounded=guarded(plan),
     )

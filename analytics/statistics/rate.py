@@ -20,7 +20,7 @@ import numpy as np
 from analytics.privacy import mechanisms
 from analytics.query.columns import Field
 from analytics.query.model import By, Release
-from analytics.query.statistic import Asked, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Expected, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import noise
 from analytics.statistics.axis import Axis
@@ -460,6 +460,7 @@ STATISTICS = (
         level="own",
         strata=3,
         tables=_tables,
+        parameters=coefficients,
         groups=rate_ratios,
         expected=lambda releases, fields, n, level: _expected(releases, fields, n, level, ratio=True),
     ),

@@ -21,7 +21,7 @@ import numpy as np
 
 from analytics.query.columns import Field
 from analytics.query.model import By, Release
-from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, every
+from analytics.query.statistic import Asked, Assumptions, Expected, Statistic, Wanted, coefficients, every
 from analytics.query.tree import Name
 from analytics.statistics import fourfold, noise
 from analytics.statistics.cells import Cell
@@ -414,6 +414,7 @@ def _statistic(name: str, words: str, aliases: tuple[str, ...], measure: Measure
             "level": "own",
             "strata": 2,
             "tables": event_by_arm,
+            "parameters": coefficients,
             "groups": partial(compare, measure=measure),
             "expected": partial(_expected, measure=measure),
             "noise": partial(_noise, measure=measure),

@@ -78,20 +78,32 @@ async def count_bits(session: Session, planes: Share) -> Share:
     Shapes  planes (p, words); result packs p lanes.
     Cost    about 2 log_1.5(words) + bits rounds. Leaks nothing. Raises ProtocolAbort.
     """
-    folded = await fold(session, {0: planes})
-    weights = await fold(session, {k: _lanes(share) for k, share in folded.items()})
+    return await sum_bits(session, {0: planes})
+
+
+async def sum_bits(session: Session, weights: dict[int, Share]) -> Share:
+    """Return the sum of 2^k for each set bit of weight k, in binary: (bits, words), one lane a plane.
+
+    Shapes  weights[k] (p, words), p the same for all; result packs p lanes.
+    Cost    about 2 log_1.5(words) + bits rounds. Leaks nothing. Raises ProtocolAbort.
+    """
+    folded = await fold(session, weights)
+    lanes = await fold(session, {k: _lanes(share) for k, share in folded.items()})
+    return await ripple(session, lanes, max(lanes) + 2)
+
+
+async def ripple(session: Session, weights: dict[int, Share], bits: int) -> Share:
+    """Return the `bits` low bits of a sum of at most two words of each weight: (bits, lanes), in `bits` rounds."""
     lanes = next(iter(weights.values())).shape[0]
     zero = public(session.party, session.n, XOR, np.zeros(lanes, dtype=np.uint64))
-    carry, out, k = zero, [], 0
-    top = max(weights)
-    while k <= top + 1:
+    carry, out = zero, []
+    for k in range(bits):
         share = weights.get(k)
         a = share[:, 0] if share is not None else zero
         b = share[:, 1] if share is not None and share.shape[-1] > 1 else zero
         both: Share = await product(session, a ^ b, a ^ carry)
         out.append((a ^ b ^ carry).reshape(1, lanes))
         carry = a ^ both
-        k += 1
     return concatenate(out)
 
 

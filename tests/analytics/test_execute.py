@@ -22,6 +22,7 @@ from analytics.query.model import (
     PlanDataset,
     PlanSource,
     Release,
+    Rules,
 )
 from mpcnode.driver import run
 from mpcnode.ring import XOR, pack, words_for
@@ -152,6 +153,7 @@ def plan_of(mode, minimum, capacities, made):
         ),
         columns=COLUMNS,
         releases=tuple(made),
+        rules=tuple(Rules(amounts=((0, 1),) * len(r.operands)) for r in made) if mode == "exact" else (),
     )
 
 

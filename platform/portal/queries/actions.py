@@ -28,6 +28,7 @@ from portal.queries import at_hand, attempts, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Mode, Order, Query, QueryDataset, State
 from portal.queries.states import IllegalMove, move, note
+from portal.queries.withheld import must_be_reviewed
 from portal.registry.facts import facts
 from portal.registry.models import Dataset, DatasetState
 from portal.registry.versions import must_answer, superseded_text
@@ -118,9 +119,14 @@ def approve(*, query: Query, by: User, reason: str = "", missing: int | None = N
 
     `missing` is the party that is declared lost: the order is then one among the three others, passively secure,
     and waits for every provider's consent.
-    Raises  NotAllowed unless `by` is an operator and not the asker; IllegalMove; BudgetExhausted.
+    Raises  NotAllowed unless `by` is an operator and not the asker; ReasonNeeded if exact answers were withheld from
+            this analyst before; IllegalMove; BudgetExhausted.
     """
     _must_decide(query, by)
+    if not reason.strip() and must_be_reviewed(query):
+        raise ReasonNeeded(
+            "exact answers to this analyst about these patients were withheld: write why another one may run"
+        )
     if missing is not None and missing != lost.current():
         raise IllegalMove(f"party {missing} is not declared lost: an order among three needs that first")
     try:

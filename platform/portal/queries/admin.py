@@ -25,6 +25,7 @@ from portal.budgets.models import Account
 from portal.queries import actions
 from portal.queries.models import Attempt, Mode, Query, QueryEvent, Report, Result, State, WaitingQuery
 from portal.queries.states import IllegalMove
+from portal.queries.withheld import must_be_reviewed, withheld_so_far
 from portal.readonly import ReadOnlyAdmin
 
 SHOWN = 50
@@ -98,6 +99,8 @@ def entry(query: Query) -> dict[str, Any]:
         "cost": charge_text(reserved),
         "attempts": max(attempts, 1),
         "exact": query.mode == Mode.EXACT,
+        "withheld": withheld_so_far(query.analyst, datasets),
+        "review": must_be_reviewed(query),
         "affordable": attempts > 0,
         "budgets": [
             {
@@ -202,8 +205,8 @@ class AttemptRows(_Rows):
 
 @admin.register(Query)
 class QueryAdmin(ReadOnlyAdmin):
-    list_display = ["id", "state", "analyst", "mode", "epsilon", "created"]
-    list_filter = ["state", "mode"]
+    list_display = ["id", "state", "code", "analyst", "mode", "epsilon", "created"]
+    list_filter = ["state", "mode", "code"]
     list_select_related = ["analyst"]
     search_fields = ["id", "analyst__username"]
     fields = [

@@ -15,11 +15,13 @@ from django.utils import timezone
 from analytics.privacy.accountant import delta_text
 from analytics.query import plan
 from analytics.query.consent import ACTIVE, PASSIVE
+from analytics.query.disclosure import withheld
 from analytics.query.model import Plan
 from portal.budgets import actions as budgets
 from portal.queries.models import Attempt, AttemptState, Query, Report, ReportKind, Result, State
 from portal.queries.states import move
 from portal.queries.tests_so_far import tests_so_far
+from portal.queries.withheld import FOR_REVIEW
 from portal.registry.facts import facts
 
 log = logging.getLogger("portal.queries")
@@ -55,6 +57,7 @@ def release(attempt: Attempt, reports: list[Report]) -> None:
     # Outside the transaction: scipy may still have to be loaded, and nobody else should wait for that.
     try:
         statements = figures(query, integers)
+        hidden = withheld(recompiled(query), integers)
     except Exception as wrong:
         # Whatever it is, it will be the same next time: the query must end, and the dispatcher go on.
         log.exception("no figures for query %s", query.pk)
@@ -82,9 +85,11 @@ def release(attempt: Attempt, reports: list[Report]) -> None:
             query,
             State.RELEASED,
             by="parties",
-            reason=f"{len(signatures)} equal signatures, attempt {attempt.number}",
+            reason=f"{len(signatures)} equal signatures, attempt {attempt.number}"
+            + (": withheld for review" if hidden else ""),
             released_at=timezone.now(),
             tests=tests(statements),
+            code=FOR_REVIEW if hidden else "",
         )
         keep(query, body)
 
@@ -191,6 +196,7 @@ def release_stored(query: Query, earlier: Query) -> None:
         released_at=timezone.now(),
         stored_from=earlier,
         tests=earlier.tests,
+        code=earlier.code,
     )
     keep(
         query,

@@ -24,9 +24,9 @@ def facts(codebook=plans.CODEBOOK, minimum=11, capacity=4096, number=1):
     )
 
 
-def ask(program, table, mode="exact", *, minimum=11, micro=10**6, seed=0, codebook=plans.CODEBOOK):
-    """The statements of the answer; in `dp` mode with noise drawn by its definition."""
-    dataset = facts(codebook, minimum)
+def ask(program, table, mode="exact", *, minimum=None, micro=10**6, seed=0, codebook=plans.CODEBOOK):
+    """The statements of the answer; in `dp` mode with noise drawn by its definition. Exact figures are unchecked."""
+    dataset = facts(codebook, minimum or (11 if mode == "dp" else 1))
     plan = compile(program, [dataset], micro, mode)
     integers = evaluate(plan, [dataset], [table])
     if mode == "dp":

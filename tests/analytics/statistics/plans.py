@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from analytics.query.columns import Field, Level
-from analytics.query.model import By, Operand, Plan, PlanColumn, PlanDataset, Release
+from analytics.query.model import By, Operand, Plan, PlanColumn, PlanDataset, Release, Rules
 
 SIMPLEX = {
     1: ((1, 1), (1, -1)),  # M + v, M - v
@@ -132,6 +132,7 @@ def plan(text, release, mode="dp", minimum=11, datasets=1, capacity=4096, fields
         ),
         columns=tuple(PlanColumn(name=f.name, bits=f.bits) for f in fields),
         releases=(release,),
+        rules=(Rules(amounts=(None,) * len(release.operands)),) if mode == "exact" and minimum > 1 else (),
     )
 
 

@@ -26,7 +26,7 @@ correlate(region, arm)
 """
 
 
-def dataset(number=1):
+def dataset(number=1, minimum=11):
     schema = parse_codebook(CODEBOOK)
     return DatasetFacts(
         id=f"{number:032x}",
@@ -34,7 +34,7 @@ def dataset(number=1):
         manifest_hash=f"{number:064x}",
         capacity=1024,
         schema=schema,
-        policy={"minimum_cohort": 11},
+        policy={"minimum_cohort": minimum},
     )
 
 
@@ -70,7 +70,7 @@ def table():
 
 
 def test_exact_mode_is_pandas_to_nine_digits(table):
-    facts = [dataset()]
+    facts = [dataset(minimum=1)]
     plan = compile(PROGRAM, facts, 10**6, "exact")
     statements = figures(plan, facts, evaluate(plan, facts, [table]))
     for statement, values in zip(statements, truth(table), strict=True):
@@ -101,7 +101,7 @@ def test_two_hospitals_pool_to_the_figures_of_their_rows_together(table):
         {c: (codes[part], present[part]) for c, (codes, present) in table.items()}
         for part in (slice(0, 400), slice(400, 900))
     ]
-    facts = [dataset(2), dataset(1)]
+    facts = [dataset(2, 1), dataset(1, 1)]
     plan = compile(PROGRAM, facts, 10**6, "exact")
     pooled = figures(plan, facts, evaluate(plan, facts, halves))
     for statement, values in zip(pooled, truth(table), strict=True):
