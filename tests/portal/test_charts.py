@@ -190,7 +190,7 @@ def test_the_part_of_the_width_that_noise_makes_grows_as_epsilon_falls():
 
 
 def test_the_part_of_the_width_is_that_of_independent_errors():
-    group = {"low": -5.0, "high": 5.0, "level": 0.95, "noise_scale": {"value": 4 / 1.959964}}
+    group = {"value": 0.0, "low": -5.0, "high": 5.0, "level": 0.95, "noise_scale": {"value": 4 / 1.959964}}
     assert noise.part_of_width(group) == pytest.approx(1 - 3 / 5, abs=1e-6)
     assert noise.part_of_width({**group, "low": None}) is None
     assert "rest from chance" in noise.words({"statistic": "mean", "groups": [group]}, "dp")

@@ -198,6 +198,8 @@ class QueryAdmin(ReadOnlyAdmin):
         "id",
         "state",
         "analyst",
+        "title",
+        "purpose",
         "program",
         "mode",
         "epsilon",

@@ -41,7 +41,7 @@ def index(request: HttpRequest) -> HttpResponse:
             {
                 "number": number,
                 "statement": statement,
-                "tables": tables(statement, "dp")[:2],
+                "tables": tables(statement, "dp"),
                 "charts": [{"id": n, "chart": c} for n, c in zip(names, own, strict=True)],
                 "noise": noise.words(statement, "dp"),
             }

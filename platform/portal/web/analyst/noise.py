@@ -34,13 +34,16 @@ def words(statement: Mapping[str, Any], mode: str) -> str:
     if mode == "exact":
         return "No noise: exact mode gives the figures as they are, to those whom the provider allows."
     known = statistics().get(str(statement.get("statistic", "")))
-    of_cohort = known is not None and known.of_cohort
-    parts = [part_of_width(group, of_cohort) for group in statement.get("groups") or ()]
+    groups = [group for group in statement.get("groups") or () if group.get("value") is not None]
+    counts = bool(groups) and all(group["value"] == group.get("n") for group in groups)
+    of_cohort = counts or (known is not None and known.of_cohort)
+    parts = [part_of_width(group, of_cohort) for group in groups]
     found = [part for part in parts if part is not None]
     if of_cohort and found:
+        what = "number of patients" if counts else "figure"
         return (
-            "The interval is of the noise alone: the figure describes these patients themselves, so there is no chance in"
-            " who took part."
+            f"The interval of the {what} is of the noise alone: it describes these patients themselves, so there is no"
+            " chance in who took part."
         )
     if not found:
         return (

@@ -30,6 +30,10 @@ class Table:
     labels: int = 1
 
     @property
+    def heads(self) -> tuple[Sequence[str], Sequence[str]]:
+        return self.head[: self.labels], self.head[self.labels :]
+
+    @property
     def split(self) -> list[tuple[Sequence[str], Sequence[str]]]:
         """(labels, figures) of each row."""
         return [(row[: self.labels], row[self.labels :]) for row in self.rows]

@@ -33,7 +33,7 @@ def heat(
     x = {"field": "column", "type": "nominal", "sort": [short(str(c)) for c in columns], "title": None,
          "axis": {"labelAngle": 0, "orient": "top", "labelLimit": 110}}  # fmt: skip
     y = {"field": "row", "type": "nominal", "sort": [short(str(r)) for r in rows], "title": None}
-    scale = {"domain": [-1, 0, 1], "range": list(AROUND)} if signed else {"range": list(PLAIN), "zero": True}
+    scale = {"domain": [-1, 0, 1], "range": list(AROUND)} if signed else {"range": list(PLAIN)}
     layers = [
         {"transform": [{"filter": "!datum.withheld"}], "mark": {"type": "rect"},
          "encoding": {"x": x, "y": y, "color": {"field": "value", "type": "quantitative", "scale": scale, "legend": None}}},

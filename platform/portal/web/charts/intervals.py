@@ -41,7 +41,7 @@ def intervals(
     order = [row["name"] for row in shown]
     y = {"field": "name", "type": "nominal", "sort": order, "title": None}
     scale: Spec = {"type": "log"} if log else {"zero": bars}
-    x = {"field": "value", "type": "quantitative", "title": axis, "scale": scale}
+    x = {"field": "value", "type": "quantitative", "title": axis, "scale": scale, "axis": {"tickCount": 8}}
     tooltip = [{"field": key, "type": "nominal"} for key in ("name", "note")] + [
         {"field": key, "type": "quantitative", "format": ".4"} for key in ("value", "low", "high")
     ]

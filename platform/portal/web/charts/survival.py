@@ -94,7 +94,7 @@ def curves(groups: Sequence[Mapping[str, Any]], *, title: str, measure: str, uni
                 "type": "nominal",
                 "sort": names,
                 "title": None,
-                "axis": {"ticks": False, "domain": False},
+                "axis": {"ticks": False, "domain": False, "offset": 18},
             },
             "text": {"field": "at_risk", "type": "quantitative", "format": ",d"},
         },

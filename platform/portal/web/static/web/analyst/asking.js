@@ -97,7 +97,7 @@ function show(found) {
   parts.push(charge);
   if (found.stored) parts.push(make("p", "An identical plan was answered before: the same answer, at no charge.", "notice success"));
   if (found.told) parts.push(make("p", found.told, "notice"));
-  if (found.mode !== "exact" && !found.stored) parts.push(make("p", `from the budget of each dataset; at most ${plain(plan.worst_charge)} if an attempt fails after noise was released.`, "quiet"));
+  if (found.mode !== "exact" && Number(found.charge) > 0) parts.push(make("p", `from the budget of each dataset; at most ${plain(plan.worst_charge)} if an attempt fails after noise was released.`, "quiet"));
   const table = make("table", "");
   const frame = make("div", "", "scroll");
   frame.tabIndex = 0;
