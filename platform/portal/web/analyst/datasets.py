@@ -56,6 +56,7 @@ def dataset(request: HttpRequest, pk: str) -> HttpResponse:
         "fields": [_field(field) for field in known.fields],
         "facts": [(key.replace("_", " "), value) for key, value in known.facts.items()],
         "policy": policy(found),
+        "most": decimal_text(most) if (most := policy(found).get("micro_epsilon_per_query")) else "",
         "account": _account(account),
         "means": means(account) if account else "",
         "versions": visible_datasets(request.user).filter(chain=found.chain).order_by("-version"),

@@ -8,6 +8,7 @@ from typing import Any
 from portal.web.charts.style import Chart, short, spec
 
 ROW = 38
+WIDEST = 12  # characters of a label that stands level on a phone
 PLAIN = ("#dcebf5", "#3a86c2")  # with dark figures on both ends
 AROUND = ("#e0935a", "#f4f1ee", "#5a9fd4")
 FIGURE = "#17222c"
@@ -30,8 +31,9 @@ def heat(
     ]
     words = f"{title}: " + "; ".join(f"{c['row']}, {c['column']}: {c['text']}" for c in cells[:12])
     words += f"; and {len(cells) - 12} more, in the table." if len(cells) > 12 else "."
+    angle = -30 if max(len(cell["column"]) for cell in cells) > WIDEST else 0
     x = {"field": "column", "type": "nominal", "sort": [short(str(c)) for c in columns], "title": None,
-         "axis": {"labelAngle": 0, "orient": "top", "labelLimit": 110}}  # fmt: skip
+         "axis": {"labelAngle": angle, "orient": "top", "labelLimit": 110}}  # fmt: skip
     y = {"field": "row", "type": "nominal", "sort": [short(str(r)) for r in rows], "title": None}
     scale = {"domain": [-1, 0, 1], "range": list(AROUND)} if signed else {"range": list(PLAIN)}
     layers = [

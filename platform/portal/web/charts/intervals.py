@@ -47,7 +47,7 @@ def intervals(
     ]
     there = {"filter": "!datum.withheld"}
     mark = {"type": "bar", "color": SERIES[0], "height": {"band": 0.6}} if bars else {
-        "type": "point", "filled": True, "size": 90, "color": SERIES[1], "shape": "diamond",
+        "type": "point", "filled": True, "size": 140, "color": SERIES[1], "shape": "diamond",
     }  # fmt: skip
     layers: list[Spec] = [
         {"transform": [there], "mark": mark, "encoding": {"y": y, "x": x, "tooltip": tooltip}},

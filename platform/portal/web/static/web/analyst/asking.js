@@ -104,7 +104,7 @@ function show(found) {
   frame.setAttribute("role", "region");
   frame.setAttribute("aria-label", "Expected error of each statement");
   const head = table.createTHead().insertRow();
-  for (const name of ["Statement", "Expected half-width", "Noise alone", "Epsilon"]) head.append(Object.assign(make("th", name), { scope: "col" }));
+  for (const name of ["Statement", "Error by noise", "With sampling", "Epsilon"]) head.append(Object.assign(make("th", name), { scope: "col" }));
   const body = table.createTBody();
   plan.statements.forEach((one, number) => {
     const row = body.insertRow();
@@ -112,8 +112,8 @@ function show(found) {
     const unit = one.expected_error?.unit ? ` ${one.expected_error.unit}` : "";
     const label = one.label ? ` (${one.label})` : "";
     row.append(Object.assign(make("th", `${number + 1}. ${one.text}${label}`), { scope: "row", title: one.words }));
-    row.insertCell().textContent = `${short(half.total)}${half.total == null ? "" : unit}`;
-    row.insertCell().textContent = `${short(half.noise ?? one.expected_error?.half_width)}`;
+    row.insertCell().textContent = `${short(half.noise ?? one.expected_error?.half_width)}${unit}`;
+    row.insertCell().textContent = half.total == null ? "not known" : `${short(half.total)}${unit}`;
     row.insertCell().textContent = found.mode === "exact" ? "-" : plain(one.epsilon);
   });
   frame.append(table);
