@@ -142,7 +142,7 @@ def _side_by_side(groups: Sequence[dict[str, Any]], key: str, n: str) -> Iterabl
     counts = [*([""] * (len(labels) - 1)), n, *(number(group.get("n")) for group in groups)]
     lines = [head, counts]
     for k, row in enumerate(first):
-        told = [_formatted(group[key][k]) for group in groups]
+        told = [formatted(group[key][k]) for group in groups]
         lines.append([*(str(row[name] or "") for name in labels), *told])
     yield from _aligned(lines, "  ")
     for group, name in zip(groups, head[len(labels) :], strict=True):
@@ -150,7 +150,7 @@ def _side_by_side(groups: Sequence[dict[str, Any]], key: str, n: str) -> Iterabl
             yield f"  {name}: {group['reason']}"
 
 
-def _formatted(row: dict[str, Any]) -> str:
+def formatted(row: dict[str, Any]) -> str:
     """The row's `format` with its numbers in it; nothing but names of its own keys has a meaning there."""
     names = re.findall(r"\{(\w+)\}", row["format"])
     if all(row.get(name) is None for name in names):

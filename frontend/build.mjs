@@ -15,6 +15,8 @@ const FOLDER = process.argv[2] ?? join(HERE, "../platform/portal/web/static/vend
 // The file that a page imports, and the module that says what is in it. One line for each further library.
 const ENTRIES = {
   "crypto.js": "vendor/crypto.js",
+  "editor.js": "vendor/editor.js",
+  "vega.js": "vendor/vega.js",
 };
 
 const LICENCES = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "license"];

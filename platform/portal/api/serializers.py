@@ -62,11 +62,13 @@ class PreviewRequestSerializer(RequestSerializer):
 
 
 class SubmissionSerializer(RequestSerializer):
-    """A question to be kept; `confirm` names what is asked for all the same."""
+    """A question to be kept; `confirm` names what is asked for all the same. Operators read title and purpose."""
 
     confirm = serializers.ListField(
         child=serializers.ChoiceField(choices=["not_useful"]), required=False, default=list, max_length=1
     )
+    title = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+    purpose = serializers.CharField(max_length=4096, required=False, allow_blank=True, default="")
 
 
 class ReasonSerializer(serializers.Serializer):
@@ -139,6 +141,8 @@ class QuerySerializer(serializers.ModelSerializer):
         model = Query
         fields = [
             "id",
+            "title",
+            "purpose",
             "state",
             "program",
             "datasets",

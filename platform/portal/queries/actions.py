@@ -68,6 +68,8 @@ def submit(
     mode: str,
     delta: str | float | Decimal | None = None,
     confirm: Sequence[str] = (),
+    title: str = "",
+    purpose: str = "",
 ) -> Query:
     """A new query; RELEASED at once, at no charge, when an identical plan was answered before, or when its analyst
     was told all its tables already.
@@ -79,12 +81,18 @@ def submit(
     # Before the transaction: figures may take a second, and nobody else should wait for that.
     found = at_hand.look(analyst, prepared)
     free = at_hand.answer(found, prepared) if found is not None and found.whole else None
-    return keep(analyst=analyst, prepared=prepared, free=free, confirm=confirm)
+    return keep(analyst=analyst, prepared=prepared, free=free, confirm=confirm, title=title, purpose=purpose)
 
 
 @transaction.atomic
 def keep(
-    *, analyst: User, prepared: Prepared, free: at_hand.Answer | None = None, confirm: Sequence[str] = ()
+    *,
+    analyst: User,
+    prepared: Prepared,
+    free: at_hand.Answer | None = None,
+    confirm: Sequence[str] = (),
+    title: str = "",
+    purpose: str = "",
 ) -> Query:
     """Write the rows of a submission."""
     plan = prepared.plan
@@ -99,6 +107,8 @@ def keep(
         plan=plan.public(),
         plan_hash=plan.hash,
         description=described,
+        title=title.strip(),
+        purpose=purpose.strip(),
     )
     QueryDataset.objects.bulk_create(QueryDataset(query=query, dataset=d) for d in prepared.datasets)
     note(query, was="", now=State.SUBMITTED, by=analyst.username)

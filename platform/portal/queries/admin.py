@@ -213,6 +213,8 @@ class QueryAdmin(ReadOnlyAdmin):
         "id",
         "state",
         "analyst",
+        "title",
+        "purpose",
         "program",
         "mode",
         "epsilon",

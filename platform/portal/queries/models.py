@@ -53,6 +53,8 @@ class Query(models.Model):
     )
 
     tests = models.PositiveIntegerField(default=0, help_text="p-values in the released answer")
+    title = models.CharField(max_length=200, blank=True, default="")
+    purpose = models.TextField(max_length=4096, blank=True, default="", help_text="what the answer is for")
 
     class Meta:
         ordering = ["-created", "id"]
@@ -91,6 +93,25 @@ class Query(models.Model):
 
     def __str__(self) -> str:
         return f"query {self.pk}"
+
+
+class Draft(models.Model):
+    """A question that its analyst has not submitted: text as it was typed, right or wrong. Nobody else sees it."""
+
+    analyst = models.ForeignKey("accounts.User", on_delete=models.CASCADE, related_name="drafts")
+    title = models.CharField(max_length=200, blank=True, default="")
+    purpose = models.TextField(max_length=4096, blank=True, default="")
+    program = models.TextField(blank=True, default="")
+    datasets = models.JSONField(default=list, help_text="ids")
+    epsilon = models.CharField(max_length=32, blank=True, default="")
+    mode = models.CharField(max_length=5, choices=Mode.choices, default=Mode.DP)
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-changed", "-id"]
+
+    def __str__(self) -> str:
+        return f"draft {self.pk}"
 
 
 class WaitingQuery(Query):

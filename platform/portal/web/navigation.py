@@ -18,7 +18,11 @@ class Link:
 
 LINKS: dict[str, tuple[Link, ...]] = {
     Role.PROVIDER: (Link("Your data", "web:data"), Link("Send data", "web:data-new")),
-    Role.ANALYST: (),
+    Role.ANALYST: (
+        Link("Datasets", "web:catalogue"),
+        Link("New query", "web:query-new"),
+        Link("Queries", "web:queries"),
+    ),
     Role.OPERATOR: (),
     Role.AUDITOR: (),
 }

@@ -9,6 +9,10 @@ from django.views.decorators.http import require_safe
 
 from portal.api import errors
 from portal.api.permissions import visible_datasets, visible_queries
+from portal.web.analyst import example, noise
+from portal.web.analyst.tables import tables
+from portal.web.charts import charts
+from portal.web.charts.style import themes
 
 SHOWN = 20
 
@@ -16,14 +20,33 @@ SHOWN = 20
 @login_not_required
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """What this person may see, in short; strangers see what Fourfold is."""
+    """What Fourfold answers, shown on a dummy twin; before that, to people who are logged in, what is theirs."""
     user: Any = request.user
-    context: dict[str, Any] = {}
+    chosen = request.GET.get("epsilon", example.USUAL)
+    epsilon = chosen if chosen in example.EPSILONS else example.USUAL
+    context: dict[str, Any] = {"epsilon": epsilon, "epsilons": example.EPSILONS, "program": example.PROGRAM}
     if user.is_authenticated:
-        context = {
+        context |= {
             "datasets": visible_datasets(user).select_related("provider")[:SHOWN],
-            "queries": visible_queries(user)[:SHOWN],
+            "queries": visible_queries(user).defer("plan", "description")[:SHOWN],
         }
+    answer = example.answer(epsilon)
+    pictures: dict[str, Any] = {}
+    answers = []
+    for number, statement in enumerate(answer["statements"], 1):
+        own = charts(statement)
+        names = [f"chart-{number}-{k}" for k in range(1, len(own) + 1)]
+        pictures |= {name: chart.public() for name, chart in zip(names, own, strict=True)}
+        answers.append(
+            {
+                "number": number,
+                "statement": statement,
+                "tables": tables(statement, "dp"),
+                "charts": [{"id": n, "chart": c} for n, c in zip(names, own, strict=True)],
+                "noise": noise.words(statement, "dp"),
+            }
+        )
+    context |= {"answers": answers, "pictures": {"themes": themes(), "charts": pictures}}
     return render(request, "web/index.html", context)
 
 
