@@ -54,6 +54,9 @@ FOURFOLD_TELL_AGAIN = env.float("FOURFOLD_TELL_AGAIN", 20.0)
 FOURFOLD_PARTY_FRESH = env.float("FOURFOLD_PARTY_FRESH", 15.0)
 FOURFOLD_PARTY_WAIT = env.float("FOURFOLD_PARTY_WAIT", 60.0)
 FOURFOLD_ORDER_LIFETIME = env.int("FOURFOLD_ORDER_LIFETIME", 7 * 24 * 3600)
+# Deciding: by two operators; by none of the asker's own organisation.
+FOURFOLD_TWO_APPROVALS = env.bool("FOURFOLD_TWO_APPROVALS", False)
+FOURFOLD_APPROVERS_APART = env.bool("FOURFOLD_APPROVERS_APART", False)
 # Days that sealed bundles are kept after the fourth receipt.
 FOURFOLD_BUNDLE_DAYS = env.int("FOURFOLD_BUNDLE_DAYS", 30)
 FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
@@ -84,6 +87,7 @@ INSTALLED_APPS = [
     "portal.accounts",
     "portal.registry",
     "portal.queries",
+    "portal.approvals",
     "portal.budgets",
     "portal.absence",
     "portal.audit",

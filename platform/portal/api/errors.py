@@ -15,8 +15,9 @@ from rest_framework.views import exception_handler, set_rollback
 from analytics.query.consent import ConsentRejected
 from analytics.query.errors import CodebookRejected, PolicyRefused, ProgramRejected
 from portal.absence.lost import LostRefused, NotOperator
+from portal.approvals.rules import NotAllowed
 from portal.budgets.actions import BudgetExhausted, decimal_text
-from portal.queries.actions import NotAllowed, NotUseful, ReasonNeeded
+from portal.queries.actions import NotUseful, ReasonNeeded
 from portal.queries.compiling import RequestRejected
 from portal.queries.reports import ReportConflict, ReportRefused
 from portal.queries.states import IllegalMove

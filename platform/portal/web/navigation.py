@@ -19,8 +19,12 @@ class Link:
 LINKS: dict[str, tuple[Link, ...]] = {
     Role.PROVIDER: (),
     Role.ANALYST: (),
-    Role.OPERATOR: (),
-    Role.AUDITOR: (),
+    Role.OPERATOR: (Link("Approvals", "web:approvals"), Link("Operations", "web:operations")),
+    Role.AUDITOR: (
+        Link("Audit trail", "web:audit"),
+        Link("Approvals", "web:approvals"),
+        Link("Operations", "web:operations"),
+    ),
 }
 
 

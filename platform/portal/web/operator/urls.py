@@ -1,3 +1,12 @@
+from django.urls import path
 from django.urls.resolvers import URLPattern
 
-urlpatterns: list[URLPattern] = []
+from portal.web.operator import approvals, audit, operations
+
+urlpatterns: list[URLPattern] = [
+    path("approvals/", approvals.inbox, name="approvals"),
+    path("approvals/<uuid:pk>/", approvals.one, name="approval"),
+    path("operations/", operations.page, name="operations"),
+    path("audit/", audit.page, name="audit"),
+    path("audit/export/", audit.export, name="audit-export"),
+]
