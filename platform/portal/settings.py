@@ -80,6 +80,8 @@ INSTALLED_APPS = [
     "django_filters",
     "knox",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -105,6 +107,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.web.gate.Gate",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -165,6 +168,11 @@ AXES_SENSITIVE_PARAMETERS = ["password"]
 AXES_LOCKOUT_CALLABLE = "portal.web.views.locked_out"
 TOKEN_LIFETIME = timedelta(hours=10)
 REST_KNOX = {"TOKEN_TTL": TOKEN_LIFETIME, "TOKEN_LIMIT_PER_USER": None, "AUTO_REFRESH": False}
+
+# A second factor: whether operators must have one; how long a code counts where something is approved (minutes).
+FOURFOLD_SECOND_FACTOR = env.bool("FOURFOLD_SECOND_FACTOR", False)
+FOURFOLD_CODE_MINUTES = env.int("FOURFOLD_CODE_MINUTES", 15)
+OTP_TOTP_ISSUER = "Fourfold"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

@@ -17,6 +17,8 @@ OPEN = [200] * 9
 TABLE = {
     ("healthz", "get"): [503] * 9,  # the broker is down in these tests
     ("metrics", "get"): [401, 403, 403, 403, 403, 200, 403, 401, 401],
+    ("admin-login", "get"): OPEN,
+    ("admin-login", "post"): OPEN,
     ("web:index", "get"): OPEN,
     ("web:login", "get"): OPEN,
     ("web:login", "post"): OPEN,
@@ -29,6 +31,20 @@ TABLE = {
     ("web:operations", "post"): [302] * 9,
     ("web:audit", "get"): [302] * 9,
     ("web:audit-export", "get"): [302] * 9,
+    ("web:people", "get"): [302] * 9,
+    ("web:person-new", "get"): [302] * 9,
+    ("web:person-new", "post"): [302] * 9,
+    ("web:person", "get"): [302] * 9,
+    ("web:person", "post"): [302] * 9,
+    ("web:account", "get"): [302] * 9,
+    ("web:account-password", "get"): [302] * 9,
+    ("web:account-password", "post"): [302] * 9,
+    ("web:account-tokens", "get"): [302] * 9,
+    ("web:account-tokens", "post"): [302] * 9,
+    ("web:account-factor", "get"): [302] * 9,
+    ("web:account-factor", "post"): [302] * 9,
+    ("web:login-code", "get"): [302] * 9,
+    ("web:login-code", "post"): [302] * 9,
     ("api:schema", "get"): OPEN,
     ("api:docs", "get"): OPEN,
     ("api:tokens", "post"): [400] * 9,
@@ -97,6 +113,7 @@ def address(name, query, dataset):
 
     words = {
         "web:approval": [query.pk],
+        "web:person": [query.analyst_id],
         "api:dataset": [dataset.pk],
         "api:complete": [dataset.pk],
         "api:bundle": [dataset.pk, 0, 0],

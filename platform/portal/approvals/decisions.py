@@ -3,6 +3,7 @@
 from typing import Any
 
 from portal.absence import lost
+from portal.accounts import second_factor
 from portal.approvals.rules import NotAllowed
 from portal.budgets.actions import BudgetExhausted
 from portal.queries import actions
@@ -14,13 +15,21 @@ class NoDecision(Exception):
     """The form held no decision."""
 
 
-REFUSALS = (NotAllowed, actions.ReasonNeeded, IllegalMove, BudgetExhausted, NoDecision)
+REFUSALS = (
+    NotAllowed,
+    actions.ReasonNeeded,
+    IllegalMove,
+    BudgetExhausted,
+    NoDecision,
+    second_factor.CodeNeeded,
+    second_factor.CodeWrong,
+)
 
 
 def decide(decision: str, query: Query, request: Any) -> str:
     """What was done, in a sentence. `decision`: approve, approve-three or refuse.
 
-    Raises  one of REFUSALS, whose text says why nothing was changed.
+    Raises  one of REFUSALS, whose text says why nothing was changed. An approval takes a fresh code of who is enrolled.
     """
     by, reason = request.user, request.POST.get("reason", "").replace("\x00", "")
     if decision == "refuse":
@@ -28,6 +37,7 @@ def decide(decision: str, query: Query, request: Any) -> str:
         return f"Query {query.pk} is refused."
     if decision not in ("approve", "approve-three"):
         raise NoDecision("choose to approve or to refuse")
+    second_factor.must_be_fresh(request, request.POST.get("code", ""))
     missing = lost.current() if decision == "approve-three" else None
     if decision == "approve-three" and missing is None:
         raise IllegalMove("no party is declared lost")

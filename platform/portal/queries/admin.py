@@ -17,6 +17,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
 from portal.absence import lost
+from portal.accounts import second_factor
 from portal.accounts.models import Role
 from portal.approvals import decisions
 from portal.budgets.actions import decimal_text
@@ -54,6 +55,7 @@ class WaitingQueryAdmin(ReadOnlyAdmin):
             "count": waiting.count(),
             "may_decide": getattr(request.user, "role", "") == Role.OPERATOR,
             "lost": lost.current(),
+            "needs_code": second_factor.asks(request),
         }
         return TemplateResponse(request, "web/queries_waiting.html", context)
 

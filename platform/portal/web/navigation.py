@@ -19,7 +19,11 @@ class Link:
 LINKS: dict[str, tuple[Link, ...]] = {
     Role.PROVIDER: (),
     Role.ANALYST: (),
-    Role.OPERATOR: (Link("Approvals", "web:approvals"), Link("Operations", "web:operations")),
+    Role.OPERATOR: (
+        Link("Approvals", "web:approvals"),
+        Link("Operations", "web:operations"),
+        Link("People", "web:people"),
+    ),
     Role.AUDITOR: (
         Link("Audit trail", "web:audit"),
         Link("Approvals", "web:approvals"),

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.absence import lost
+from portal.accounts import second_factor
 from portal.accounts.models import Role
 from portal.api.permissions import visible_queries
 from portal.approvals import decisions, rules
@@ -61,6 +62,7 @@ def one(request: HttpRequest, pk: Any) -> HttpResponse:
         "may_not": _may_not(query, request.user),
         "two": settings.FOURFOLD_TWO_APPROVALS,
         "lost": lost.current(),
+        "needs_code": second_factor.asks(request),
         "events": query.events.all(),
         "wrong": wrong[:1].upper() + wrong[1:],
         "reason": request.POST.get("reason", ""),
