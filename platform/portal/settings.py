@@ -54,6 +54,9 @@ FOURFOLD_TELL_AGAIN = env.float("FOURFOLD_TELL_AGAIN", 20.0)
 FOURFOLD_PARTY_FRESH = env.float("FOURFOLD_PARTY_FRESH", 15.0)
 FOURFOLD_PARTY_WAIT = env.float("FOURFOLD_PARTY_WAIT", 60.0)
 FOURFOLD_ORDER_LIFETIME = env.int("FOURFOLD_ORDER_LIFETIME", 7 * 24 * 3600)
+# Deciding: by two operators; by none of the asker's own organisation.
+FOURFOLD_TWO_APPROVALS = env.bool("FOURFOLD_TWO_APPROVALS", False)
+FOURFOLD_APPROVERS_APART = env.bool("FOURFOLD_APPROVERS_APART", False)
 # Days that sealed bundles are kept after the fourth receipt.
 FOURFOLD_BUNDLE_DAYS = env.int("FOURFOLD_BUNDLE_DAYS", 30)
 FOURFOLD_POLL_SECONDS = env.float("FOURFOLD_POLL_SECONDS", 0.3)
@@ -77,6 +80,8 @@ INSTALLED_APPS = [
     "django_filters",
     "knox",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -84,6 +89,7 @@ INSTALLED_APPS = [
     "portal.accounts",
     "portal.registry",
     "portal.queries",
+    "portal.approvals",
     "portal.budgets",
     "portal.absence",
     "portal.audit",
@@ -101,6 +107,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.web.gate.Gate",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -161,6 +168,11 @@ AXES_SENSITIVE_PARAMETERS = ["password"]
 AXES_LOCKOUT_CALLABLE = "portal.web.views.locked_out"
 TOKEN_LIFETIME = timedelta(hours=10)
 REST_KNOX = {"TOKEN_TTL": TOKEN_LIFETIME, "TOKEN_LIMIT_PER_USER": None, "AUTO_REFRESH": False}
+
+# A second factor: whether operators must have one; how long a code counts where something is approved (minutes).
+FOURFOLD_SECOND_FACTOR = env.bool("FOURFOLD_SECOND_FACTOR", False)
+FOURFOLD_CODE_MINUTES = env.int("FOURFOLD_CODE_MINUTES", 15)
+OTP_TOTP_ISSUER = "Fourfold"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

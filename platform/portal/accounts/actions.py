@@ -44,11 +44,35 @@ def ensure_token(name: str, known: str | None = None) -> str:
     return make_token(user, lifetime=None)
 
 
-def make_token(user: User, *, lifetime: timedelta | None) -> str:
-    """A new token in clear, shown this once; only its hash is kept. Those of the user that expired are removed."""
+def make_token(user: User, *, lifetime: timedelta | None, by: User | None = None) -> str:
+    """A new token in clear, shown this once; only its hash is kept. Those of the user that expired are removed.
+
+    `by` is who asked for it, for the audit trail; None: the deployment's own start.
+    """
     AuthToken.objects.filter(user=user, expiry__lt=timezone.now()).delete()
     created: tuple[AuthToken, str] = AuthToken.objects.create(user, expiry=lifetime)
+    if by is not None:
+        record("token", by=by.username, subject=f"account {user.username}")
     return created[1]
+
+
+@transaction.atomic
+def revoke_token(user: User, digest: str) -> bool:
+    """Whether `user` had a token of that digest, which opens nothing any more."""
+    removed, _ = AuthToken.objects.filter(user=user, digest=digest).delete()
+    if removed:
+        record("tokens revoked", by=user.username, subject=f"account {user.username}", detail={"tokens": 1})
+    return bool(removed)
+
+
+@transaction.atomic
+def change_password(user: User, password: str, *, tokens: bool) -> None:
+    """The person's own change; other sessions end by it, and tokens with them if `tokens`."""
+    user.set_password(password)
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+    count = AuthToken.objects.filter(user=user).delete()[0] if tokens else 0
+    record("password changed", by=user.username, subject=f"account {user.username}", detail={"tokens": count})
 
 
 def _opens(token: str, user: User) -> bool:

@@ -6,11 +6,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from portal.accounts.models import Organisation, User
 from portal.audit.actions import record
 
 admin.site.register(Organisation)
+# The key of a second factor is shown to its owner alone.
+admin.site.unregister(TOTPDevice)
 
 
 @admin.register(User)

@@ -15,8 +15,10 @@ from rest_framework.views import exception_handler, set_rollback
 from analytics.query.consent import ConsentRejected
 from analytics.query.errors import CodebookRejected, PolicyRefused, ProgramRejected
 from portal.absence.lost import LostRefused, NotOperator
+from portal.accounts.second_factor import CodeNeeded, CodeWrong, NotEnrolled
+from portal.approvals.rules import NotAllowed
 from portal.budgets.actions import BudgetExhausted, decimal_text
-from portal.queries.actions import NotAllowed, NotUseful, ReasonNeeded
+from portal.queries.actions import NotUseful, ReasonNeeded
 from portal.queries.compiling import RequestRejected
 from portal.queries.reports import ReportConflict, ReportRefused
 from portal.queries.states import IllegalMove
@@ -42,6 +44,9 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (WebhookRefused, 400),
     (AddressRefused, 400),
     (NotAllowed, 403),
+    (CodeNeeded, 403),
+    (CodeWrong, 403),
+    (NotEnrolled, 403),
     (NotOperator, 403),
     (LostRefused, 409),
     (NotUseful, 409),

@@ -15,11 +15,12 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.accounts import second_factor
 from portal.accounts.actions import make_token
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.permissions import ByRole
-from portal.audit.actions import record
+from portal.approvals.rules import NotAllowed
 from portal.audit.models import Event
 
 
@@ -35,18 +36,29 @@ class Tokens(APIView):
         serializer = serializers.LoginSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         # The same words whether the name, the password or the account's state is wrong.
+        code = serializer.validated_data.pop("code", "")
         user = authenticate(request._request, **serializer.validated_data)
         if getattr(request._request, "axes_locked_out", False):
             raise Throttled(detail="Too many failed attempts; try again later.")
         if user is None:
             raise AuthenticationFailed("User name or password is wrong.")
+        _second_step(user, code)
         lifetime = settings.TOKEN_LIFETIME
-        token = make_token(user, lifetime=lifetime)
-        record("token", by=user.get_username(), subject=f"account {user.get_username()}")
+        token = make_token(user, lifetime=lifetime, by=user)
         return Response({"token": token, "expiry": timezone.now() + lifetime}, status=201)
 
     def get_authenticate_header(self, request: Any) -> str:
         return "Token"
+
+
+def _second_step(user: Any, code: str) -> None:
+    """Raises  CodeNeeded, CodeWrong, NotEnrolled, NotAllowed: what the page of the account would ask first."""
+    if user.must_change_password:
+        raise NotAllowed("log in on the page and change your password first")
+    if second_factor.enrolled(user):
+        second_factor.check(user, code)
+    elif second_factor.required(user):
+        raise second_factor.NotEnrolled("log in on the page and enrol a second factor first")
 
 
 class Me(APIView):

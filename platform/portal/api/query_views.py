@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from analytics.privacy.accountant import delta_text
 from analytics.query.consent import ACTIVE, PASSIVE
 from portal.absence import lost
+from portal.accounts import second_factor
 from portal.accounts.models import Role
 from portal.api import serializers
 from portal.api.errors import problem
@@ -193,6 +194,8 @@ class Approve(_Decision):
 
     @extend_schema(request=serializers.ApproveSerializer, responses=serializers.QueryDetailSerializer)
     def post(self, request: Any, pk: Any) -> Response:
+        if request.auth is None:  # a session; whoever made a token gave a code for it
+            second_factor.must_be_fresh(request)
         return super().post(request, pk)
 
     def act(self, query: Query, user: Any, reason: str, missing: int | None = None) -> None:

@@ -540,6 +540,13 @@ class AcceptedSerializer(serializers.Serializer):
 class LoginSerializer(serializers.Serializer):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
+    code = serializers.CharField(
+        max_length=40,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="of the second factor, if you have one",
+    )
 
 
 class TokenSerializer(serializers.Serializer):

@@ -20,6 +20,8 @@ from analytics.query.order import Order as OrderBody
 from analytics.query.precision import not_useful
 from portal.absence import lost, replacement
 from portal.accounts.models import Role, User
+from portal.approvals import rules
+from portal.approvals.rules import NotAllowed
 from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
@@ -34,13 +36,8 @@ from portal.registry.models import Dataset, DatasetState
 from portal.registry.versions import must_answer, superseded_text
 
 LONGEST_REASON = 4096
+LONGEST_NAMES = 256  # of who signs an approval
 OVER_BUDGET = "budget refused"  # in the audit trail
-
-
-class NotAllowed(Exception):
-    """This person may not do this to this query."""
-
-    code = "not_allowed"
 
 
 class NotUseful(Exception):
@@ -128,11 +125,12 @@ def approve(*, query: Query, by: User, reason: str = "", missing: int | None = N
     """The operator's yes: budget is reserved of every dataset, order and approval are signed.
 
     `missing` is the party that is declared lost: the order is then one among the three others, passively secure,
-    and waits for every provider's consent.
+    and waits for every provider's consent. Under FOURFOLD_TWO_APPROVALS the first yes is kept and changes nothing
+    else; the second, of another operator, approves.
     Raises  NotAllowed unless `by` is an operator and not the asker; ReasonNeeded if exact answers were withheld from
             this analyst before; IllegalMove; BudgetExhausted.
     """
-    _must_decide(query, by)
+    rules.must_decide(query, by)
     if not reason.strip() and must_be_reviewed(query):
         raise ReasonNeeded(
             "exact answers to this analyst about these patients were withheld: write why another one may run"
@@ -174,8 +172,15 @@ def _approve(query: Query, by: User, reason: str, missing: int | None) -> None:
         if other:
             raise IllegalMove(f"dataset {other[0].pk} is used in {other[0].mode} mode since its first query")
         _check_again(query, datasets)
+        signers = by.username
+        if settings.FOURFOLD_TWO_APPROVALS:
+            first = rules.second_of(query, by, missing)
+            if first is None:
+                rules.keep_first(query, by, reason, missing)
+                return
+            signers = f"{first.by.username} and {by.username}"[:LONGEST_NAMES]
         covered = _reserve(query, [d.chain for d in datasets])
-        _sign(query, datasets, attempts=covered, by=by.username, reason=reason, missing=missing)
+        _sign(query, datasets, attempts=covered, by=signers, reason=reason, missing=missing)
         move(
             query,
             State.APPROVED,
@@ -188,7 +193,7 @@ def _approve(query: Query, by: User, reason: str, missing: int | None) -> None:
 
 def refuse(*, query: Query, by: User, reason: str) -> None:
     """The operator's no. Raises NotAllowed, ReasonNeeded, IllegalMove."""
-    _must_decide(query, by)
+    rules.must_decide(query, by)
     reason = reason.strip()[:LONGEST_REASON]
     if not reason:
         raise ReasonNeeded("a refusal needs a reason")
@@ -241,13 +246,6 @@ def signed_by_portal(query: Query) -> dict[str, Any]:
         "approval": json.loads(order.approval),
         "approval_signature": order.approval_signature,
     }
-
-
-def _must_decide(query: Query, by: User) -> None:
-    if by.role != Role.OPERATOR:
-        raise NotAllowed("only an operator decides")
-    if query.analyst_id == by.pk:
-        raise NotAllowed("nobody decides on a query of their own")
 
 
 def _locked(query: Query) -> Query:

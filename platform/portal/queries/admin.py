@@ -16,16 +16,12 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
-from analytics.privacy.accountant import delta_text
-from analytics.privacy.filters import Loss
 from portal.absence import lost
+from portal.accounts import second_factor
 from portal.accounts.models import Role
-from portal.budgets.actions import BudgetExhausted, affordable_attempts, decimal_text
-from portal.budgets.models import Account
-from portal.queries import actions
+from portal.approvals import decisions
 from portal.queries.models import Attempt, Mode, Query, QueryEvent, Report, Result, State, WaitingQuery
-from portal.queries.states import IllegalMove
-from portal.queries.withheld import must_be_reviewed, withheld_so_far
+from portal.queries.showing import charge_text, entry
 from portal.readonly import ReadOnlyAdmin
 
 SHOWN = 50
@@ -58,6 +54,7 @@ class WaitingQueryAdmin(ReadOnlyAdmin):
             "count": waiting.count(),
             "may_decide": getattr(request.user, "role", "") == Role.OPERATOR,
             "lost": lost.current(),
+            "needs_code": second_factor.asks(request),
         }
         return TemplateResponse(request, "web/queries_waiting.html", context)
 
@@ -65,117 +62,12 @@ class WaitingQueryAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         query = get_object_or_404(Query, pk=pk)
-        by: Any = request.user
-        reason = request.POST.get("reason", "").replace("\x00", "")
         try:
-            if request.POST.get("decision") == "approve":
-                actions.approve(query=query, by=by, reason=reason)
-                messages.success(request, f"Query {pk} is approved.")
-            elif request.POST.get("decision") == "approve-three":
-                missing = lost.current()
-                if missing is None:
-                    raise IllegalMove("no party is declared lost")
-                actions.approve(query=query, by=by, reason=reason, missing=missing)
-                messages.success(request, f"Query {pk} is approved among three; providers must consent.")
-            elif request.POST.get("decision") == "refuse":
-                actions.refuse(query=query, by=by, reason=reason)
-                messages.success(request, f"Query {pk} is refused.")
-            else:
-                messages.error(request, "Choose to approve or to refuse.")
-        except (actions.NotAllowed, actions.ReasonNeeded, IllegalMove, BudgetExhausted) as wrong:
+            told = decisions.decide(request.POST.get("decision", ""), query, request)
+            messages.success(request, told)
+        except decisions.REFUSALS as wrong:
             messages.error(request, f"Nothing was changed: {wrong}.")
         return HttpResponseRedirect(reverse("admin:queries_waitingquery_changelist"))
-
-
-def entry(query: Query) -> dict[str, Any]:
-    """What the page says of one waiting query."""
-    datasets = list(query.datasets.order_by("pk"))
-    accounts = Account.objects.in_bulk([d.chain for d in datasets])
-    attempts = affordable_attempts(accounts, query.loss, 2)
-    reserved = query.loss.times(max(attempts, 1))
-    return {
-        "query": query,
-        "epsilon": charge_text(query.loss),
-        "cost": charge_text(reserved),
-        "attempts": max(attempts, 1),
-        "exact": query.mode == Mode.EXACT,
-        "withheld": withheld_so_far(query.analyst, datasets),
-        "review": must_be_reviewed(query),
-        "affordable": attempts > 0,
-        "budgets": [
-            {
-                "dataset": d,
-                "total": decimal_text(account.total),
-                "before": decimal_text(account.left),
-                "after": decimal_text(account.allowance.left(account.held + reserved)),
-            }
-            for d, account in ((d, accounts[d.chain]) for d in datasets)
-        ],
-        **described(query.description),
-    }
-
-
-def charge_text(loss: Loss) -> str:
-    """Epsilon, and delta where there is one."""
-    return decimal_text(loss.micro_epsilon) + (
-        f" and delta {delta_text(loss.atto_delta)}" if loss.atto_delta else ""
-    )
-
-
-def described(description: dict[str, Any]) -> dict[str, Any]:
-    """A plan's description as rows: one table of statements, one list of everything else."""
-    facts = {
-        "Columns read": ", ".join(description["columns"]),
-        "Minimum cohort": description["minimum_cohort"],
-        "Numbers released": description["released"],
-        "Rounds": description["rounds"],
-        "Bytes per party": description["bytes_per_party"],
-        **({"Seconds": seconds_text(description["seconds"])} if "seconds" in description else {}),
-        **({"What it promises": description["means"]} if "means" in description else {}),
-        "Plan": description["plan_hash"],
-    }
-    return {
-        "statements": [
-            {**s, "error": error_text(s["expected_error"]), "widths": widths_text(s.get("precision"))}
-            for s in description["statements"]
-        ],
-        "tables": [
-            {**t, "percent": None if t["share"] is None else round(100 * t["share"], 1)}
-            for t in description.get("tables", [])
-        ],
-        "facts": list(facts.items()),
-    }
-
-
-def error_text(error: dict[str, Any] | None) -> str:
-    """Expected error in one line, such as "+-0.07 kg/m2 (95 %, noise alone), assuming 100 patients"."""
-    if error is None:
-        return "none: exact"
-    if error["half_width"] is None:
-        return f"not known: many cohorts would have no figure, assuming {error['assuming']}"
-    unit = f" {error['unit']}" if error["unit"] else ""
-    return f"\u00b1{error['half_width']:.3g}{unit} ({error['level']:.0%}, noise alone), assuming {error['assuming']}"
-
-
-def widths_text(precision: dict[str, Any] | None) -> str:
-    """What is known of a figure's width in one line; of a query of an earlier release, nothing."""
-    if precision is None:
-        return ""
-    total, n = precision["half_width"]["total"], precision["n"]
-    told = (
-        []
-        if total is None
-        else [f"\u00b1{total:.3g} in all at {'most ' if precision['at_most'] else ''}{n} patients"]
-    )
-    if precision["useful"] is False:
-        told.append("not useful")
-    if precision["suppressed"]:
-        told.append(f"{len(precision['suppressed'])} groups below the minimum cohort")
-    return "; ".join(told)
-
-
-def seconds_text(seconds: dict[str, float]) -> str:
-    return "; ".join(f"{value:.2g} at {network}" for network, value in seconds.items())
 
 
 class _Rows(admin.TabularInline):

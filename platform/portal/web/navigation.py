@@ -23,8 +23,16 @@ LINKS: dict[str, tuple[Link, ...]] = {
         Link("New query", "web:query-new"),
         Link("Queries", "web:queries"),
     ),
-    Role.OPERATOR: (),
-    Role.AUDITOR: (),
+    Role.OPERATOR: (
+        Link("Approvals", "web:approvals"),
+        Link("Operations", "web:operations"),
+        Link("People", "web:people"),
+    ),
+    Role.AUDITOR: (
+        Link("Audit trail", "web:audit"),
+        Link("Approvals", "web:approvals"),
+        Link("Operations", "web:operations"),
+    ),
 }
 
 

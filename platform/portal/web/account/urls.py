@@ -1,3 +1,11 @@
+from django.urls import path
 from django.urls.resolvers import URLPattern
 
-urlpatterns: list[URLPattern] = []
+from portal.web.account import views
+
+urlpatterns: list[URLPattern] = [
+    path("account/", views.overview, name="account"),
+    path("account/password/", views.password, name="account-password"),
+    path("account/tokens/", views.tokens, name="account-tokens"),
+    path("account/second-factor/", views.factor, name="account-factor"),
+]

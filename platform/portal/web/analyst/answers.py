@@ -14,6 +14,7 @@ from analytics.query.errors import QueryError
 from portal.absence import lost
 from portal.accounts.models import Role
 from portal.api.permissions import may_read_answer, visible_queries
+from portal.approvals.rules import NotAllowed
 from portal.budgets.actions import decimal_text
 from portal.queries import actions
 from portal.queries.compiling import RequestRejected
@@ -130,7 +131,7 @@ def _found(request: HttpRequest, pk: Any) -> Query:
 def _moved(request: HttpRequest, pk: Any, move: Any, done: str) -> HttpResponse:
     try:
         move(query=_found(request, pk), by=request.user, reason=request.POST.get("reason", ""))
-    except (IllegalMove, actions.NotAllowed) as wrong:
+    except (IllegalMove, NotAllowed) as wrong:
         messages.error(request, f"Not done: {wrong}")
     else:
         messages.success(request, done)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("queries", "0004_query_tests"),
+        ("queries", "0005_delta"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
