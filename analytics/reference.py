@@ -1,7 +1,7 @@
 """The same totals in plain numpy, on clear codes: the oracle of the tests and the truth beside the demo.
 
 Nothing here is fast, shared or noised: a row is in the cohort or it is not, and Python integers add up.
-Never imported by portal or parties.
+Parties never import it; the portal does for a dummy twin alone (`analytics.twin`).
 """
 
 from __future__ import annotations

@@ -107,6 +107,18 @@ def test_the_four_lines_are_typed_priced_submitted_followed_and_read(open_page, 
     assert serious(page) == []
 
 
+def test_the_price_says_what_it_leaves_of_the_budget_and_when_it_is_too_much(open_page):
+    dataset = factories.dataset()  # of epsilon 10
+    query = factories.approved(dataset, program="mean(age)", epsilon="4")  # two attempts are reserved
+    page = open_page("analyst")
+    page.goto(f"/queries/new/?clone={query.pk}")
+    expect(page.locator("#cost")).to_contain_text(
+        "A trial has only epsilon 2 left: this could not be approved."
+    )
+    page.get_by_label("Epsilon").fill("1.5")
+    expect(page.locator("#cost")).to_contain_text("A trial: epsilon 2 left, 0.5 after this.")
+
+
 def test_completion_knows_statistics_columns_and_levels(open_page):
     trial()
     page = open_page("analyst")

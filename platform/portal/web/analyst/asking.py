@@ -14,6 +14,8 @@ from analytics.query.errors import QueryError
 from analytics.query.statistic import statistics
 from portal.accounts.models import Role
 from portal.api.permissions import visible_datasets, visible_queries
+from portal.budgets.actions import decimal_text
+from portal.budgets.models import Account
 from portal.queries import actions
 from portal.queries.compiling import LONGEST_PROGRAM, RequestRejected
 from portal.queries.models import Draft, Mode, State
@@ -207,6 +209,7 @@ def _editor(
 ) -> HttpResponse:
     chosen = set(start["datasets"]) or ({known[0].pk} if len(known) == 1 else set())
     listed = parties.listing()
+    accounts = Account.objects.in_bulk([d.chain for d in known])
     words = [
         {"name": name, "aliases": list(one.aliases), "words": one.words, "takes": one.takes()}
         for name, one in statistics().items()
@@ -214,7 +217,15 @@ def _editor(
     context = {
         "start": start,
         "wrong": wrong or {},
-        "datasets": [{"dataset": d, "chosen": d.pk in chosen} for d in known],
+        "datasets": [
+            {
+                "dataset": d,
+                "chosen": d.pk in chosen,
+                "account": accounts[d.chain],
+                "left": decimal_text(accounts[d.chain].left),
+            }
+            for d in known
+        ],
         "examples": EXAMPLES,
         "reachable": sum(p["state"] in ("ok", "degraded") for p in listed),
         "parties": PARTIES,

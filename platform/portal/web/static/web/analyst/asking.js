@@ -90,6 +90,18 @@ function say(text) {
   cost.replaceChildren(make("p", text, "quiet"));
 }
 
+/** What a charge leaves of each chosen budget; a budget with a delta is counted in another way, so no more is said of it. */
+function budgets(charge) {
+  const micro = (text) => Math.round(Number(text) * 1e6);
+  return [...form.querySelectorAll("[name=datasets]:checked")].filter((box) => !("delta" in box.dataset)).map((box) => {
+    const { title, left } = box.dataset;
+    const after = micro(left) - micro(charge);
+    return after < 0
+      ? make("p", `${title} has only epsilon ${plain(left)} left: this could not be approved.`, "notice warning")
+      : make("p", `${title}: epsilon ${plain(left)} left, ${plain((after / 1e6).toFixed(6))} after this.`, "quiet small");
+  });
+}
+
 function show(found) {
   const plan = found.plan;
   const parts = [];
@@ -98,6 +110,7 @@ function show(found) {
   if (found.stored) parts.push(make("p", "An identical plan was answered before: the same answer, at no charge.", "notice success"));
   if (found.told) parts.push(make("p", found.told, "notice"));
   if (found.mode !== "exact" && Number(found.charge) > 0) parts.push(make("p", `from the budget of each dataset; at most ${plain(plan.worst_charge)} if an attempt fails after noise was released.`, "quiet"));
+  if (Number(found.charge) > 0) parts.push(...budgets(found.charge));
   const table = make("table", "");
   const frame = make("div", "", "scroll");
   frame.tabIndex = 0;
