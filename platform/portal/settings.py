@@ -95,6 +95,7 @@ INSTALLED_APPS = [
     "portal.audit",
     "portal.operations",
     "portal.webhooks",
+    "portal.notices",
     "portal.api",
 ]
 

@@ -58,6 +58,8 @@ TABLE = {
     ("web:person-new", "post"): [302] * 9,
     ("web:person", "get"): [302] * 9,
     ("web:person", "post"): [302] * 9,
+    ("web:notices", "get"): [302] * 9,
+    ("web:notices", "post"): [302] * 9,
     ("web:account", "get"): [302] * 9,
     ("web:account-password", "get"): [302] * 9,
     ("web:account-password", "post"): [302] * 9,

@@ -3,8 +3,10 @@
 import json
 import re
 import time
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django_otp.oath import totp
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -301,3 +303,13 @@ class TestWhereOperatorsMustHaveOne:
 
     def test_a_token_goes_on_working(self, as_):
         assert as_("operator").get("queries/").status_code == 200
+
+
+def test_the_command_helps_whom_no_page_can():
+    enrol("operator")
+    call_command("remove_second_factor", "operator", by="ann", stdout=StringIO())
+    assert first_step()[1]["Location"] == "/"
+    assert Event.objects.filter(kind="second factor removed", by="ann", subject="account operator").exists()
+    for name in ("operator", "nobody"):
+        with pytest.raises(CommandError, match=name):
+            call_command("remove_second_factor", name, by="ann")

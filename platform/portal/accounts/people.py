@@ -18,6 +18,8 @@ from knox.models import AuthToken
 from portal.accounts import second_factor
 from portal.accounts.models import Organisation, Role, User
 from portal.audit.actions import record
+from portal.notices import telling
+from portal.notices.models import Kind
 
 
 class PeopleRefused(Exception):
@@ -94,6 +96,7 @@ def reset_password(*, by: User, user: User) -> str:
     _shut(user)
     reset_failures(username=user.username)
     _note("password reset", by, user)
+    telling.tell([user], Kind.ACCOUNT_CHANGED, by.username)
     return password
 
 
@@ -110,6 +113,7 @@ def revoke_tokens(*, by: User, user: User) -> int:
 def remove_factor(*, by: User, user: User) -> None:
     """For who lost telephone and recovery codes. Raises PeopleRefused, NotEnrolled."""
     second_factor.remove(_managed(by, user), by=by.username)
+    telling.tell([user], Kind.ACCOUNT_CHANGED, by.username)
 
 
 def unlock(*, by: User, user: User) -> None:

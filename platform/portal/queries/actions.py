@@ -26,6 +26,7 @@ from portal.audit.actions import record
 from portal.budgets import actions as budgets
 from portal.dispatch import BrokerDown, CelerySender, Sender
 from portal.keys import portal_sign
+from portal.notices import telling
 from portal.queries import at_hand, attempts, release
 from portal.queries.compiling import Prepared, prepare
 from portal.queries.models import Mode, Order, Query, QueryDataset, State
@@ -118,6 +119,7 @@ def keep(
     must_answer(prepared.datasets)
     if NotUseful.code not in confirm and (reasons := not_useful(described)):
         raise NotUseful(reasons)
+    telling.query_waits(query.pk)
     return query
 
 
@@ -177,6 +179,7 @@ def _approve(query: Query, by: User, reason: str, missing: int | None) -> None:
             first = rules.second_of(query, by, missing)
             if first is None:
                 rules.keep_first(query, by, reason, missing)
+                telling.query_waits_for_second(query.pk, first=by)
                 return
             signers = f"{first.by.username} and {by.username}"[:LONGEST_NAMES]
         covered = _reserve(query, [d.chain for d in datasets])

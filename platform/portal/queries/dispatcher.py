@@ -22,6 +22,7 @@ from analytics import logs
 from portal.absence import replacement
 from portal.audit import chain
 from portal.dispatch import BrokerDown, CelerySender, Sender
+from portal.notices import telling
 from portal.operations import pauses, retention
 from portal.queries import attempts
 from portal.queries.models import Attempt, Query
@@ -97,10 +98,16 @@ def run(sender: Sender | None = None, *, stopped: threading.Event, sleep: Callab
 
 def _loop(sender: Sender, stopped: threading.Event, sleep: Callable[[float], object]) -> None:
     waiting, tidy_at = False, time.monotonic()
+    # Everything may have been down: parties get time to be heard before anybody is told of silence.
+    watch_at = time.monotonic() + settings.FOURFOLD_PARTY_WAIT
     while not stopped.is_set():
         if time.monotonic() >= tidy_at:
             tidy_at += retention.EVERY
             retention.tidy()
+            telling.forget()
+        if time.monotonic() >= watch_at:
+            watch_at = time.monotonic() + settings.FOURFOLD_PARTY_FRESH
+            telling.watch_parties()
         chain.seal()
         try:
             tick(sender)

@@ -9,7 +9,8 @@ from django.db import transaction
 
 from portal.audit.actions import record
 from portal.dispatch import wake
-from portal.queries.models import Query, QueryEvent, State
+from portal.notices import telling
+from portal.queries.models import Order, Query, QueryEvent, State
 from portal.webhooks import actions as webhooks
 from portal.webhooks.models import Event
 
@@ -58,6 +59,9 @@ def move(query: Query, to: State, *, by: str, reason: str = "", **changes: Any) 
         transaction.on_commit(wake)
     if to in TOLD:
         webhooks.announce_query(TOLD[to], query=query.pk, analyst=query.analyst_id, state=to)
+    # A stored answer passes through the states at once: only its end is news.
+    passing = to in (State.APPROVED, State.RUNNING) and not Order.objects.filter(query=query.pk).exists()
+    telling.query_moved(query, was=was, to=to, passing=passing)
     query.refresh_from_db()
 
 

@@ -16,6 +16,8 @@ from portal.audit.actions import record
 from portal.budgets.models import Account
 from portal.dispatch import wake
 from portal.keys import portal_public
+from portal.notices import telling
+from portal.notices.models import Kind
 from portal.operations import health
 from portal.registry import bundles, manifests, parties, versions
 from portal.registry.facts import allowance
@@ -143,12 +145,14 @@ def receive(*, dataset: Dataset, party: int, report: dict[str, Any], signature: 
             if any(r.code for r in current):
                 Dataset.objects.filter(pk=dataset.pk).update(state=DatasetState.REJECTED)
                 _note("dataset rejected", dataset, f"party {party}", code=code)
+                telling.dataset_moved(dataset, Kind.DATASET_REJECTED)
             elif len(current) == PARTIES:
                 _supersede(dataset)
                 Dataset.objects.filter(pk=dataset.pk).update(
                     state=DatasetState.READY, ready_at=timezone.now()
                 )
                 _note("dataset ready", dataset, "parties")
+                telling.dataset_moved(dataset, Kind.DATASET_READY)
                 webhooks.announce_dataset(
                     Event.DATASET_READY,
                     dataset=dataset.pk,

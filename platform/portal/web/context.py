@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
+from portal.notices.telling import unread
 from portal.web.navigation import links
 
 
@@ -11,4 +12,5 @@ def deployment(request: Any) -> dict[str, Any]:
     return {
         "demo": settings.FOURFOLD_DEMO,
         "links": links(getattr(request, "user", None), getattr(request, "path", "")),
+        "unread": lambda: unread(request.user),  # asked by the frame alone
     }
