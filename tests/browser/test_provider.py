@@ -275,7 +275,7 @@ def test_the_keyboard_alone_sends_a_table(provider, openers, tables):
         )
         assert page.evaluate(style, field) == "solid"
         with page.expect_file_chooser() as chooser:
-            page.keyboard.press("Enter")
+            page.keyboard.press("Space")
         chooser.value.set_files(path)
         page.locator("#file-list tbody tr").wait_for()
     page.get_by_text("patients fit the codebook").wait_for()
