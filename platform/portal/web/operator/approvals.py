@@ -14,9 +14,8 @@ from portal.accounts import second_factor
 from portal.accounts.models import Role
 from portal.api.permissions import visible_queries
 from portal.approvals import decisions, rules
-from portal.budgets.actions import decimal_text
 from portal.queries.models import Query, State
-from portal.queries.showing import entry, related
+from portal.queries.showing import charge_text, entry, related
 from portal.web.roles import roles
 
 SHOWN = 100
@@ -81,7 +80,7 @@ def _listed(request: HttpRequest) -> QuerySet[Query]:
 
 def _line(query: Query) -> dict[str, Any]:
     first = getattr(query, "first_approval", None)
-    return {"query": query, "epsilon": decimal_text(query.micro_epsilon), "first": first}
+    return {"query": query, "epsilon": charge_text(query.loss), "first": first}
 
 
 def _may_not(query: Query, user: Any) -> str:

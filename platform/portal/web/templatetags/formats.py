@@ -62,9 +62,9 @@ def number(value: Any, digits: int = 4) -> str:
 
 @register.filter
 def epsilon(text: Any) -> str:
-    """A decimal of six places without the zeros at its end: "1.500000" is "1.5"."""
-    shown = f"{text}"
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    """A decimal of six places without the zeros at its end: "1.500000" is "1.5"; a delta after it stays as it is."""
+    first, space, rest = f"{text}".partition(" ")
+    return (first.rstrip("0").rstrip(".") if "." in first else first) + space + rest
 
 
 @register.filter
