@@ -45,7 +45,7 @@ def entry(query: Query) -> dict[str, Any]:
     }
 
 
-def charge_text(loss: Loss) -> str:
+def charge_text(loss: Loss | Query) -> str:
     """Epsilon, and delta where there is one."""
     return decimal_text(loss.micro_epsilon) + (
         f" and delta {delta_text(loss.atto_delta)}" if loss.atto_delta else ""
@@ -121,7 +121,7 @@ def related(query: Query) -> dict[str, Any]:
         "queries": [
             {
                 "query": other,
-                "epsilon": charge_text(other.loss),
+                "epsilon": charge_text(other),
                 "same_plan": other.plan_hash == query.plan_hash,
                 "same_person": other.analyst_id == query.analyst_id,
             }

@@ -80,7 +80,7 @@ def _listed(request: HttpRequest) -> QuerySet[Query]:
 
 def _line(query: Query) -> dict[str, Any]:
     first = getattr(query, "first_approval", None)
-    return {"query": query, "epsilon": charge_text(query.loss), "first": first}
+    return {"query": query, "epsilon": charge_text(query), "first": first}
 
 
 def _may_not(query: Query, user: Any) -> str:
