@@ -15,6 +15,8 @@ from .factories import Caller, Party
 
 GUARDED = [
     "audit_event",
+    "audit_line",
+    "audit_witnessed",
     "budgets_line",
     "queries_report",
     "queries_result",

@@ -9,7 +9,7 @@ saw, under its signature; each new head that it signs is kept. Public: all of it
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from portal.audit.models import Event, Line, Witnessed
 
 BATCH = 500
 MOST = 1000  # digests in one answer to a party
+PATIENCE = timedelta(seconds=60)  # the dispatcher seals within a second while it runs
 LATE = 1000  # ids: an event that was written earlier may become visible after a later one
 
 

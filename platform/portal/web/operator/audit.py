@@ -11,11 +11,13 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from portal.accounts.models import Role
 from portal.audit.actions import record
 from portal.audit.models import Event
+from portal.audit.standing import standing
 from portal.web.roles import roles
 
 PAGE = 50
@@ -49,7 +51,7 @@ class Filters(forms.Form):
 @roles(Role.AUDITOR)
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """Newest first, fifty a page."""
+    """Newest first, fifty a page; and how far the chain stands."""
     filters = Filters(request.GET)
     valid = filters.is_valid()
     events = filters.narrow(Event.objects.all()) if valid else Event.objects.none()
@@ -62,6 +64,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "page": shown,
         "kinds": Event.objects.order_by("kind").values_list("kind", flat=True).distinct(),
         "kept": kept.urlencode(),
+        "chain": standing(timezone.now()),
         "narrowed": any(filters.cleaned_data.values()),
     }
     return render(request, "web/operator/audit.html", context, status=200 if valid else 400)

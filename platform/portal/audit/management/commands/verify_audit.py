@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ from django.utils import timezone
 
 from portal.audit import chain
 from portal.registry import parties
-
-PATIENCE = timedelta(seconds=60)  # the dispatcher seals within a second while it runs
 
 
 class Command(BaseCommand):
@@ -30,7 +27,7 @@ class Command(BaseCommand):
         path = options["file"]
         if path is None:
             wrong = chain.first_wrong(chain.lines(), chain.heads(), keys)
-            open_events = chain.unsealed(timezone.now() - PATIENCE)
+            open_events = chain.unsealed(timezone.now() - chain.PATIENCE)
             if wrong is None and open_events:
                 wrong = f"{open_events} events older than a minute are not sealed: does the dispatcher run?"
         else:
