@@ -20,11 +20,11 @@ def pytest_collection_modifyitems(items):
 
 
 def codebook(mode: str, *, minimum_cohort: int | None = None, **more: Any) -> dict[str, Any]:
-    """The samples' codebook with a policy for one mode; with a minimum cohort of 1 exact cohorts may lie near."""
+    """The samples' codebook with a policy for one mode; unless told otherwise exact cohorts may lie near: minimum 1."""
     book = json.loads((ROOT / "samples/codebook.json").read_text())
     policy = book["policy"] | {"modes": [mode]}
-    if minimum_cohort is not None:
-        policy["minimum_cohort"] = minimum_cohort
+    if minimum_cohort is not None or mode == "exact":
+        policy["minimum_cohort"] = minimum_cohort or 1
     return book | {"title": f"samples ({mode})", "policy": policy} | more
 
 
