@@ -105,16 +105,21 @@ class Portal:
         return self._request("GET", f"{place}/{epoch}/{sender}/{number}/", limit=LARGEST_CHUNK)
 
     def report(self, report: dict[str, Any], **beside: Any) -> dict[str, Any]:
-        """Sign a report and post it, and return the answer; `beside` travels with it outside the signed object.
+        """Sign a report and post it, and return what is said to it, if anything; `beside` travels with it outside the signed object.
 
         Raises  PortalUnreachable if the portal does not take it while patience lasts.
         """
         body = {"report": report, "signature": approval.sign(report, self._keys.sign), **beside}
         path = f"/api/parties/{self._party}/reports/"
-        return self._object(path, "POST", json.dumps(body).encode())
+        answer = self._request("POST", path, content=json.dumps(body).encode())
+        try:
+            found = json.loads(answer)
+        except (ValueError, RecursionError):
+            return {}  # it was taken, which is all that counts
+        return found if isinstance(found, dict) else {}
 
-    def _object(self, path: str, method: str = "GET", body: bytes | None = None) -> dict[str, Any]:
-        content = self._request(method, path, content=body)
+    def _object(self, path: str) -> dict[str, Any]:
+        content = self._request("GET", path)
         try:
             # Decimals, not floats: a codebook's numbers are hashed as they were written.
             found = json.loads(content, parse_float=Decimal)

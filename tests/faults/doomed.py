@@ -96,8 +96,9 @@ def told(report):
     def inner(self, said, **beside):
         kind = said["type"].rpartition("/")[2]
         reached(f"before reporting {kind}")
-        report(self, said, **beside)
+        answer = report(self, said, **beside)
         reached(f"after reporting {kind}")
+        return answer
 
     return inner
 
