@@ -107,7 +107,9 @@ class Demo:
         codebook = json.loads((self.samples / "codebook.json").read_text())
         for mode in ("dp", "exact"):
             policy = codebook["policy"] | {"modes": [mode]}
-            if mode == "exact":  # four questions with other missing values differ by a few patients: a demonstration may
+            if (
+                mode == "exact"
+            ):  # four questions with other missing values differ by a few patients: a demonstration may
                 policy["minimum_cohort"] = 1
             title = f"{codebook['title']} ({mode})"
             write_private(
