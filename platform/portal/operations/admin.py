@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -12,7 +12,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import Role
-from portal.operations import pauses
+from portal.operations import pauses, switching
 from portal.operations.models import Pause
 from portal.readonly import ReadOnlyAdmin
 
@@ -50,18 +50,7 @@ class PauseAdmin(ReadOnlyAdmin):
     def switch(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request) or not _may_switch(request):
             raise PermissionDenied
-        by = request.user.get_username()
-        try:
-            if request.POST.get("to") == "paused":
-                pauses.begin(by=by, reason=request.POST.get("reason", ""))
-                messages.success(request, "Paused: running queries end, nothing new starts.")
-            elif request.POST.get("to") == "running":
-                pauses.end(by=by)
-                messages.success(request, "Resumed: what waits is started.")
-            else:
-                messages.error(request, "Choose to pause or to resume.")
-        except pauses.PauseConflict as wrong:
-            messages.error(request, f"Nothing was changed: {wrong}.")
+        switching.switch(request, by=request.user.get_username())
         return HttpResponseRedirect(reverse("admin:operations_pause_changelist"))
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -12,6 +11,7 @@ from portal import dispatch
 from portal.accounts.models import Role
 from portal.operations import load, pauses
 from portal.operations.health import conditions
+from portal.operations.switching import switch
 from portal.registry import parties
 from portal.web.roles import roles
 
@@ -27,7 +27,7 @@ def page(request: HttpRequest) -> HttpResponse:
             return render(
                 request, "web/problem.html", {"words": words, "title": "Not yours to do"}, status=403
             )
-        _switch(request, user.get_username())
+        switch(request, by=user.get_username())
         return redirect("web:operations")
     now = timezone.now()
     context = {
@@ -42,20 +42,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "now": now,
     }
     return render(request, "web/operator/operations.html", context)
-
-
-def _switch(request: HttpRequest, by: str) -> None:
-    try:
-        if request.POST.get("to") == "paused":
-            pauses.begin(by=by, reason=request.POST.get("reason", ""))
-            messages.success(request, "Paused: running queries end, nothing new starts.")
-        elif request.POST.get("to") == "running":
-            pauses.end(by=by)
-            messages.success(request, "Resumed: what waits is started.")
-        else:
-            messages.error(request, "Choose to pause or to resume.")
-    except pauses.PauseConflict as wrong:
-        messages.error(request, f"Nothing was changed: {wrong}.")
 
 
 def _parties(now: Any) -> list[dict[str, Any]]:
